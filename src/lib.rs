@@ -1,0 +1,15 @@
+mod credentials;
+mod decision;
+mod permission;
+mod policy;
+mod principal;
+mod record;
+mod timestamp;
+mod token;
+pub use crate::credentials::Credentials;
+pub use crate::decision::*;
+pub use crate::permission::*;
+pub use crate::policy::*;
+pub use crate::principal::*;
+pub use crate::record::*;
+pub use crate::token::*;

@@ -1,0 +1,308 @@
+//! One canonical reading of a request's path.
+//!
+//! Routers, proxies and middleware that read a path differently are the commonest cause of
+//! authentication bypasses: dot segments, encoded slashes, letter case, doubled slashes, `;`. So a
+//! path that two readers could take differently is not read at all; it is [`Ambiguity`], and a policy
+//! asks for everything. What is left has one reading: its segments, decoded once.
+
+use std::fmt;
+
+use percent_encoding::{PercentDecode, percent_decode};
+
+/// Why a path has no single reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ambiguity {
+    /// The path does not begin with a slash.
+    NoLeadingSlash,
+    /// Two slashes with nothing between them.
+    EmptySegment,
+    /// A segment `.` or `..`, also when encoded.
+    DotSegment,
+    /// A slash, backslash, `;`, `?`, `#` or `%` inside a segment, once decoded. A broken escape is a `%`.
+    Delimiter(char),
+    /// A control character, once decoded.
+    ControlCharacter,
+    /// Bytes that are not UTF-8, once decoded.
+    InvalidUtf8,
+    /// A character outside ASCII that becomes ASCII letters when letter case is changed, such as U+017F.
+    FoldsToAscii(char),
+}
+
+impl fmt::Display for Ambiguity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLeadingSlash => f.write_str("no leading slash"),
+            Self::EmptySegment => f.write_str("empty segment"),
+            Self::DotSegment => f.write_str("dot segment"),
+            Self::Delimiter('/') => f.write_str("encoded slash"),
+            Self::Delimiter(delimiter) => write!(f, "`{delimiter}` in a segment"),
+            Self::ControlCharacter => f.write_str("control character"),
+            Self::InvalidUtf8 => f.write_str("not UTF-8"),
+            Self::FoldsToAscii(character) => {
+                write!(f, "U+{:04X}, which folds to ASCII letters", u32::from(*character))
+            }
+        }
+    }
+}
+
+/// A path with one reading.
+#[derive(Clone, Copy)]
+pub(crate) struct CanonicalPath<'a> {
+    /// The path as it was sent, without its leading slash and without one trailing slash.
+    segments: &'a str,
+}
+
+impl<'a> CanonicalPath<'a> {
+    pub(crate) fn read(path: &'a str) -> Result<Self, Ambiguity> {
+        let path = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
+        let segments = path.strip_suffix('/').unwrap_or(path);
+        // `//` is two slashes with nothing between, and not a root with a slash after it.
+        if segments.is_empty() {
+            return if path.is_empty() {
+                Ok(Self { segments })
+            } else {
+                Err(Ambiguity::EmptySegment)
+            };
+        }
+        segments.split('/').try_for_each(check_segment)?;
+        Ok(Self { segments })
+    }
+
+    /// What follows the prefix, if the path is the prefix or lies under it.
+    pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
+        let mut rest = self.segments;
+        for wanted in &prefix.segments {
+            if rest.is_empty() {
+                return None;
+            }
+            let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+            if !reads_as(segment, wanted) {
+                return None;
+            }
+            rest = after;
+        }
+        Some(Self { segments: rest })
+    }
+
+    pub(crate) fn starts_with(self, prefix: &PathPrefix) -> bool {
+        self.strip_prefix(prefix).is_some()
+    }
+}
+
+/// A path prefix of a policy: whole segments, so that `/session` is a prefix of `/session` and
+/// `/session/x`, not of `/sessions`. Letter case does not count. `Display` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPrefix {
+    segments: Box<[Box<[u8]>]>,
+}
+
+impl PathPrefix {
+    /// Makes any text a prefix. Slashes in front, behind and between are put right, escapes are
+    /// decoded and dot segments resolved, for a prefix that no request can match would protect nothing.
+    pub(crate) fn new(text: &str) -> Self {
+        let mut segments: Vec<Box<[u8]>> = Vec::new();
+        for segment in text.split('/') {
+            let decoded: Vec<u8> = decode(segment).collect();
+            match &*decoded {
+                b"" | b"." => {}
+                b".." => drop(segments.pop()),
+                _ => segments.push(decoded.into()),
+            }
+        }
+        Self { segments: segments.into() }
+    }
+}
+
+impl fmt::Display for PathPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.segments.is_empty() {
+            return f.write_str("/");
+        }
+        self.segments.iter().try_for_each(|segment| write!(f, "/{}", segment.escape_ascii()))
+    }
+}
+
+/// A segment's bytes, decoded once.
+fn decode(segment: &str) -> PercentDecode<'_> {
+    percent_decode(segment.as_bytes())
+}
+
+fn reads_as(segment: &str, wanted: &[u8]) -> bool {
+    let mut bytes = decode(segment);
+    wanted.iter().all(|wanted| bytes.next().is_some_and(|byte| byte.eq_ignore_ascii_case(wanted)))
+        && bytes.next().is_none()
+}
+
+fn check_segment(segment: &str) -> Result<(), Ambiguity> {
+    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        return if segment.is_empty() { Err(Ambiguity::EmptySegment) } else { Ok(()) };
+    }
+    let mut bytes = decode(segment);
+    let mut length = 0_usize;
+    let mut only_dots = true;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            // A `%` is left where an escape is broken, or encodes one itself.
+            delimiter @ (b'/' | b'\\' | b';' | b'?' | b'#' | b'%') => {
+                return Err(Ambiguity::Delimiter(delimiter.into()));
+            }
+            0x80.. => check_character(byte, &mut bytes)?,
+            ascii if ascii.is_ascii_control() => return Err(Ambiguity::ControlCharacter),
+            _ => {}
+        }
+        length += 1;
+        only_dots &= byte == b'.';
+    }
+    if only_dots && length <= 2 { Err(Ambiguity::DotSegment) } else { Ok(()) }
+}
+
+/// Checks the character outside ASCII that begins with the byte `first`.
+fn check_character(first: u8, following: &mut PercentDecode<'_>) -> Result<(), Ambiguity> {
+    let length = match first {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return Err(Ambiguity::InvalidUtf8),
+    };
+    let mut encoded = [first, 0, 0, 0];
+    for slot in &mut encoded[1..length] {
+        *slot = following.next().ok_or(Ambiguity::InvalidUtf8)?;
+    }
+    let character = str::from_utf8(&encoded[..length])
+        .ok()
+        .and_then(|text| text.chars().next())
+        .ok_or(Ambiguity::InvalidUtf8)?;
+    if character.is_control() {
+        return Err(Ambiguity::ControlCharacter);
+    }
+    if folds_to_ascii(character) {
+        return Err(Ambiguity::FoldsToAscii(character));
+    }
+    Ok(())
+}
+
+/// Whether a change of letter case, in either direction or there and back, makes ASCII letters of it:
+/// U+017F, U+212A, U+0131, U+00DF, U+1E9E, the ligatures from U+FB00 and the like. A router that
+/// ignores case may take such a character for those letters.
+fn folds_to_ascii(character: char) -> bool {
+    character
+        .to_lowercase()
+        .chain(character.to_uppercase())
+        .flat_map(|folded| {
+            [folded].into_iter().chain(folded.to_uppercase()).chain(folded.to_lowercase())
+        })
+        .any(|folded| folded.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_ambiguous(path: &str, expected: Ambiguity) {
+        assert_eq!(CanonicalPath::read(path).err(), Some(expected), "{path}");
+    }
+
+    #[test]
+    fn a_path_with_two_readings_is_ambiguous() {
+        for path in ["", "*", "session", "http://host/session"] {
+            assert_ambiguous(path, Ambiguity::NoLeadingSlash);
+        }
+        for path in ["//", "///", "//session", "/session//", "/session//x"] {
+            assert_ambiguous(path, Ambiguity::EmptySegment);
+        }
+        for path in
+            ["/.", "/..", "/./", "/a/../session", "/a/%2e%2E/session", "/.%2e", "/%2e/x", "/a/."]
+        {
+            assert_ambiguous(path, Ambiguity::DotSegment);
+        }
+        for (path, delimiter) in [
+            ("/a%2fb", '/'),
+            ("/a%2Fb", '/'),
+            ("/a\\b", '\\'),
+            ("/a%5cb", '\\'),
+            ("/a;b", ';'),
+            ("/%3bx", ';'),
+            ("/..;/x", ';'),
+            ("/a%3f", '?'),
+            ("/a%23", '#'),
+            ("/a#b", '#'),
+            ("/%2573ession", '%'),
+        ] {
+            assert_ambiguous(path, Ambiguity::Delimiter(delimiter));
+        }
+        for path in ["/a%00", "/a%0a", "/a%7f", "/\u{1}", "/a%c2%80", "/\u{9f}"] {
+            assert_ambiguous(path, Ambiguity::ControlCharacter);
+        }
+        for path in ["/%", "/a%2", "/%zz", "/%+1", "/%c3%", "/a%u0073"] {
+            let found = CanonicalPath::read(path).err();
+            assert!(
+                matches!(found, Some(Ambiguity::Delimiter('%') | Ambiguity::InvalidUtf8)),
+                "{path}"
+            );
+        }
+        for path in ["/%ff", "/%c3", "/%c3%28", "/%e2%82", "/%ed%a0%80", "/%c0%af", "/%f5%80%80%80"]
+        {
+            assert_ambiguous(path, Ambiguity::InvalidUtf8);
+        }
+        for character in
+            "\u{17f}\u{212a}\u{df}\u{1e9e}\u{fb00}\u{fb01}\u{fb05}\u{fb06}\u{131}\u{130}".chars()
+        {
+            assert_ambiguous(&format!("/se{character}ion"), Ambiguity::FoldsToAscii(character));
+        }
+        assert_ambiguous("/%c5%bfession", Ambiguity::FoldsToAscii('\u{17f}'));
+    }
+
+    #[test]
+    fn a_path_with_one_reading_is_read() {
+        for path in [
+            "/",
+            "/session",
+            "/session/",
+            "/a.b",
+            "/...",
+            "/.well-known",
+            "/a%20b",
+            "/%61",
+            "/é",
+            "/%C3%A9",
+            "/日本",
+            "/a:b@c,d=e+f!",
+        ] {
+            assert!(CanonicalPath::read(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_whole_segments_in_any_case_and_encoding() {
+        let prefix = PathPrefix::new("/session");
+        for path in
+            ["/session", "/session/", "/session/x", "/SESSION", "/%73ession", "/%53eSSion/x/y"]
+        {
+            assert!(
+                CanonicalPath::read(path).is_ok_and(|path| path.starts_with(&prefix)),
+                "{path}"
+            );
+        }
+        for path in ["/", "/sessions", "/sessio", "/x/session", "/session%20", "/session.json"] {
+            assert!(
+                CanonicalPath::read(path).is_ok_and(|path| !path.starts_with(&prefix)),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn any_text_makes_a_sound_prefix() {
+        for text in ["/api/v1", "api/v1", "/api/v1/", "//api//v1//", "/api/./x/../v1", "/%61pi/v1"]
+        {
+            assert_eq!(PathPrefix::new(text), PathPrefix::new("/api/v1"), "{text}");
+        }
+        for text in ["", "/", "//", ".", "..", "/../.."] {
+            let prefix = PathPrefix::new(text);
+            assert_eq!(prefix.to_string(), "/", "{text}");
+            assert!(CanonicalPath::read("/x").is_ok_and(|path| path.starts_with(&prefix)));
+        }
+    }
+}

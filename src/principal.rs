@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use time::UtcDateTime;
+
+use crate::permission::Permissions;
+use crate::record::TokenRecord;
+use crate::token::TokenId;
+
+/// Who is asking: the token that a request was allowed with, without its secret.
+///
+/// [`AuthLayer`](crate::AuthLayer) puts it into the extensions of every allowed request. In an axum
+/// handler it is an extractor; a route that is [public](crate::Policy::public) takes
+/// `Option<Principal>`, which is `None` there.
+///
+/// ```
+/// use opencode_auth::Principal;
+///
+/// async fn whoami(principal: Principal) -> String {
+///     format!("{} ({})", principal.name().unwrap_or("no name"), principal.id())
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal(Arc<TokenRecord>);
+
+impl Principal {
+    /// The principal of this record, for a host's tests of handlers.
+    #[must_use]
+    pub const fn new(record: Arc<TokenRecord>) -> Self {
+        Self(record)
+    }
+
+    /// The token's id.
+    #[must_use]
+    pub fn id(&self) -> TokenId {
+        self.0.id()
+    }
+
+    /// The token's name, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
+    /// What the token allows, which may be more than this request needed.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions {
+        self.0.permissions()
+    }
+
+    /// When the token expires; `None` if never.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UtcDateTime> {
+        self.0.expires_at()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = PrincipalMissing;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get().cloned().ok_or(PrincipalMissing)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Principal {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get().cloned())
+    }
+}
+
+/// A handler asked for a [`Principal`], and the request has none: no [`AuthLayer`](crate::AuthLayer)
+/// wraps the route, or the route is public. It answers 500, because the mistake is the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has let the request in: wrap \
+     the router in the layer, or take `Option<Principal>` on a public route"
+)]
+pub struct PrincipalMissing;
+
+impl IntoResponse for PrincipalMissing {
+    fn into_response(self) -> Response {
+        tracing::error!("{self}");
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
