@@ -1,15 +1,98 @@
-mod credentials;
-mod decision;
+//! Bearer-token authentication for the opencode server: a [`tower::Layer`] that checks tokens against a
+//! file and answers 401 or 403 before a request reaches a route.
+//!
+//! opencode's HTTP API runs shells, starts processes and drives agents on its host. It was shipped
+//! without authentication (CVE-2026-22812), and whoever could reach the port could take the machine over.
+//! This crate is the missing part. A server wraps its finished router in [`AuthLayer`]; tokens live in
+//! `~/.config/opencode/auth-tokens.json` ([`FileTokenStore`]), hashed; a [`Policy`] infers from method
+//! and path whether a request needs to read, write or execute.
+//!
+//! ```
+//! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
+//! use opencode_auth::{AuthLayer, FileTokenStore, NewToken, Permissions, Principal};
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("auth-tokens.json");
+//! // `FileTokenStore::open_default()` opens the user's own store.
+//! let store = FileTokenStore::open(&path)?;
+//! let created = store.create(NewToken::new().name("dashboard").permissions(Permissions::READ))?;
+//!
+//! let app = Router::new()
+//!     .route("/config", get(async |principal: Principal| format!("hello, {}", principal.id())))
+//!     .route("/session", get(async || "sessions"))
+//!     .layer(AuthLayer::new(store));
+//!
+//! let status = async |path: &str, token: Option<&str>| {
+//!     let mut request = Request::get(path);
+//!     if let Some(token) = token {
+//!         request = request.header("authorization", format!("Bearer {token}"));
+//!     }
+//!     app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+//! };
+//! let token = created.token.expose_secret();
+//! assert_eq!(status("/config", Some(token)).await, StatusCode::OK);
+//! assert_eq!(status("/config", None).await, StatusCode::UNAUTHORIZED);
+//! assert_eq!(status("/session", Some(token)).await, StatusCode::FORBIDDEN); // needs execute as well
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The line a request walks
+//!
+//! [`Credentials`] are read from the headers; the [`Policy`] says what the request needs; the
+//! [`TokenStore`] finds the record that belongs to the token's digest; [`authorize`] decides. An allowed
+//! request goes on with a [`Principal`] in its extensions, a refused one is answered with its [`Denial`].
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! # Security
+//!
+//! - Doubt is a refusal. A path that two routers could read differently needs every permission, a method
+//!   that is not known too, and a store that cannot be read is answered 503, never "yes" and never "no".
+//! - A revoked token is refused by the first request that starts after
+//!   [`delete`](FileTokenStore::delete) returned, in whichever process.
+//! - No secret is in a log, an error, a `Debug` output or the file, which holds SHA-256 digests.
+//!
+//! # What it is not
+//!
+//! There are no users, sessions, roles, OAuth or JWT; no TLS; no rate limiting, since tokens of 128 bits
+//! cannot be guessed. Not yet: open event streams and web sockets outlive the revocation of their
+//! token; browsers cannot set the header on `EventSource` and `WebSocket`; there is no `Basic`.
+
 mod permission;
-mod policy;
-mod principal;
-mod record;
-mod timestamp;
 mod token;
+mod timestamp;
+mod record;
+mod credentials;
+mod policy;
+mod decision;
+mod principal;
+mod store;
+mod response;
+mod event;
+mod layer;
+mod service;
+
 pub use crate::credentials::Credentials;
-pub use crate::decision::*;
-pub use crate::permission::*;
-pub use crate::policy::*;
-pub use crate::principal::*;
-pub use crate::record::*;
-pub use crate::token::*;
+pub use crate::decision::{Denial, authorize};
+pub use crate::layer::AuthLayer;
+pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
+pub use crate::policy::{Ambiguity, Explanation, PathPrefix, Policy, Requirement, Rule};
+pub use crate::principal::{Principal, PrincipalMissing};
+pub use crate::record::{
+    Expiry, NameError, NewToken, NewTokenError, ParseExpiryError, TokenRecord,
+};
+pub use crate::service::{AuthService, ResponseFuture};
+pub use crate::store::{
+    ChangeError, Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions,
+    FormatProblem, Lookup, LookupFuture, LookupResult, MemoryTokenStore, Rotated, StoreError,
+    TokenStore, TrustProblem,
+};
+pub use crate::token::{
+    ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
+};

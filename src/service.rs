@@ -1,0 +1,208 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Bytes;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Request, Response};
+use pin_project_lite::pin_project;
+use time::UtcDateTime;
+use tower::Service;
+
+use crate::credentials::Credentials;
+use crate::decision::{Denial, authorize};
+use crate::event;
+use crate::permission::Permissions;
+use crate::policy::{Policy, Requirement};
+use crate::response::Answers;
+use crate::store::{Lookup, LookupFuture, LookupResult, TokenStore};
+
+/// What a layer hands to each of its services.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) answers: Answers,
+    pub(crate) forward_credentials: bool,
+}
+
+/// The service that [`AuthLayer`](crate::AuthLayer) makes of another.
+#[derive(Clone, Debug)]
+pub struct AuthService<S, T> {
+    inner: S,
+    store: T,
+    config: Config,
+}
+
+impl<S, T> AuthService<S, T> {
+    pub(crate) const fn new(inner: S, store: T, config: Config) -> Self {
+        Self { inner, store, config }
+    }
+}
+
+impl<S, T, RequestBody, ResponseBody> Service<Request<RequestBody>> for AuthService<S, T>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone,
+    T: TokenStore,
+    ResponseBody: From<Bytes>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, RequestBody>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let required = match self.config.policy.requirement(&request) {
+            Requirement::Public => return ResponseFuture::called(self.inner.call(request)),
+            Requirement::Permissions(required) => required,
+        };
+        let token = match Credentials::from_headers(request.headers()) {
+            Credentials::Bearer(token) => token,
+            Credentials::Absent => {
+                return ResponseFuture::refused(&self.config, &request, Denial::CredentialsAbsent);
+            }
+            Credentials::Malformed => {
+                return ResponseFuture::refused(
+                    &self.config,
+                    &request,
+                    Denial::CredentialsMalformed,
+                );
+            }
+        };
+        match self.store.find(&token.digest()) {
+            Lookup::Ready(found) => match admit(request, found, required, &self.config) {
+                Ok(request) => ResponseFuture::called(self.inner.call(request)),
+                Err(refused) => ResponseFuture::answered(refused),
+            },
+            Lookup::Pending(lookup) => {
+                // The service that was polled ready is the one to call; its clone is polled anew.
+                let clone = self.inner.clone();
+                let service = std::mem::replace(&mut self.inner, clone);
+                let config = self.config.clone();
+                ResponseFuture::waiting(Waiting { lookup, request, required, service, config })
+            }
+        }
+    }
+}
+
+/// The request as it goes on, or the answer if it does not.
+fn admit<B, R: From<Bytes>>(
+    mut request: Request<B>,
+    found: LookupResult,
+    required: Permissions,
+    config: &Config,
+) -> Result<Request<B>, Response<R>> {
+    let decided = found
+        .map_err(|_| Denial::StoreUnavailable)
+        .and_then(|record| authorize(record, required, UtcDateTime::now()));
+    match decided {
+        Ok(principal) => {
+            if !config.forward_credentials {
+                request.headers_mut().remove(AUTHORIZATION);
+            } else if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
+                value.set_sensitive(true);
+            }
+            request.extensions_mut().insert(principal);
+            Ok(request)
+        }
+        Err(denial) => Err(refuse(config, &request, denial)),
+    }
+}
+
+fn refuse<B, R: From<Bytes>>(config: &Config, request: &Request<B>, denial: Denial) -> Response<R> {
+    event::refused(request, &config.policy, &denial);
+    config.answers.answer(denial)
+}
+
+pin_project! {
+    /// The response of an [`AuthService`].
+    pub struct ResponseFuture<S: Service<Request<B>>, B> {
+        #[pin]
+        state: State<S, B, S::Future, S::Response>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B, F, R> {
+        Called { #[pin] future: F },
+        Answered { response: Option<R> },
+        // In a box, for it is rare and large.
+        Waiting { waiting: Option<Box<Waiting<S, B>>> },
+    }
+}
+
+/// A request whose token is being looked up.
+struct Waiting<S, B> {
+    lookup: LookupFuture,
+    request: Request<B>,
+    required: Permissions,
+    service: S,
+    config: Config,
+}
+
+impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+    const fn called(future: S::Future) -> Self {
+        Self { state: State::Called { future } }
+    }
+
+    const fn answered(response: S::Response) -> Self {
+        Self { state: State::Answered { response: Some(response) } }
+    }
+
+    fn waiting(waiting: Waiting<S, B>) -> Self {
+        Self { state: State::Waiting { waiting: Some(Box::new(waiting)) } }
+    }
+}
+
+impl<S, B, R> ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: From<Bytes>,
+{
+    fn refused(config: &Config, request: &Request<B>, denial: Denial) -> Self {
+        Self::answered(refuse(config, request, denial))
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: From<Bytes>,
+{
+    type Output = Result<Response<R>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let next = match self.as_mut().project().state.project() {
+                StateProjection::Called { future } => return future.poll(context),
+                StateProjection::Answered { response } => match response.take() {
+                    Some(response) => return Poll::Ready(Ok(response)),
+                    // Polled again after it was done, which a future's contract does not allow.
+                    None => return Poll::Pending,
+                },
+                StateProjection::Waiting { waiting } => {
+                    let Some(pending) = waiting else { return Poll::Pending };
+                    let found = ready!(pending.lookup.as_mut().poll(context));
+                    let Some(pending) = waiting.take() else { return Poll::Pending };
+                    let Waiting { request, required, mut service, config, .. } = *pending;
+                    match admit(request, found, required, &config) {
+                        Ok(request) => State::Called { future: service.call(request) },
+                        Err(refused) => State::Answered { response: Some(refused) },
+                    }
+                }
+            };
+            self.as_mut().project().state.set(next);
+        }
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! A store's content, and the changes that can be made to it. No disk, no clock.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use time::UtcDateTime;
+
+use crate::record::{NewToken, TokenRecord};
+use crate::store::error::ChangeError;
+use crate::token::{Token, TokenDigest};
+
+/// The fewest characters of an id that stand for the whole.
+const SHORTEST_ID_PREFIX: usize = 6;
+
+/// Fields that this version does not know, kept as they are for the one that does.
+pub(crate) type UnknownFields = Vec<(Box<str>, Box<RawValue>)>;
+
+/// The content of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) unknown: UnknownFields,
+}
+
+/// One token of a store.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: TokenRecord,
+    pub(crate) unknown: UnknownFields,
+}
+
+impl Document {
+    pub(crate) fn create(
+        &mut self,
+        new: &NewToken,
+        now: UtcDateTime,
+    ) -> Result<(Token, TokenRecord), ChangeError> {
+        let (token, record) = loop {
+            let (token, record) = new.issue(now)?;
+            if let Some(name) = record.name().filter(|name| self.named(name).is_some()) {
+                return Err(ChangeError::NameTaken { name: name.to_owned() });
+            }
+            // An id has 48 bits, so two of them may meet one day.
+            if self.entries.iter().all(|entry| entry.record.id() != record.id()) {
+                break (token, record);
+            }
+        };
+        self.entries.push(Entry { record: record.clone(), unknown: UnknownFields::new() });
+        Ok((token, record))
+    }
+
+    /// A new secret for a token. Answers it, the new record and the old one.
+    pub(crate) fn rotate(
+        &mut self,
+        key: &str,
+        now: UtcDateTime,
+    ) -> Result<(Token, TokenRecord, TokenRecord), ChangeError> {
+        let position = self.position(key)?;
+        let entry = &mut self.entries[position];
+        let token = Token::generate().map_err(crate::record::NewTokenError::from)?;
+        let renewed = entry.record.renewed(token.digest(), now)?;
+        let replaced = std::mem::replace(&mut entry.record, renewed.clone());
+        Ok((token, renewed, replaced))
+    }
+
+    /// Removes the tokens with these keys, or none of them if one cannot be found.
+    pub(crate) fn delete<K: AsRef<str>>(
+        &mut self,
+        keys: &[K],
+    ) -> Result<Vec<TokenRecord>, ChangeError> {
+        let positions: HashSet<usize> =
+            keys.iter().map(|key| self.position(key.as_ref())).collect::<Result<_, _>>()?;
+        let mut position = 0;
+        Ok(self.remove(|_| {
+            position += 1;
+            positions.contains(&(position - 1))
+        }))
+    }
+
+    pub(crate) fn delete_expired(&mut self, now: UtcDateTime) -> Vec<TokenRecord> {
+        self.remove(|record| record.is_expired(now))
+    }
+
+    /// Adds a record. One with the same digest is replaced.
+    pub(crate) fn insert(&mut self, record: TokenRecord) {
+        self.entries.retain(|entry| entry.record.digest() != record.digest());
+        self.entries.push(Entry { record, unknown: UnknownFields::new() });
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = &TokenRecord> {
+        self.entries.iter().map(|entry| &entry.record)
+    }
+
+    pub(crate) fn into_index(self) -> Index {
+        let records = self.entries.into_iter().map(|entry| Arc::new(entry.record));
+        Index(records.map(|record| (*record.digest(), record)).collect())
+    }
+
+    fn remove(&mut self, mut unwanted: impl FnMut(&TokenRecord) -> bool) -> Vec<TokenRecord> {
+        self.entries
+            .extract_if(.., |entry| unwanted(&entry.record))
+            .map(|entry| entry.record)
+            .collect()
+    }
+
+    /// Where the token is that has this id, else this name, else an id that begins so.
+    fn position(&self, key: &str) -> Result<usize, ChangeError> {
+        let with_id = self.records().position(|record| record.id().as_str() == key);
+        if let Some(position) = with_id.or_else(|| self.named(key)) {
+            return Ok(position);
+        }
+        let begins = |record: &TokenRecord| {
+            key.len() >= SHORTEST_ID_PREFIX && record.id().as_str().starts_with(key)
+        };
+        let mut positions = self.records().enumerate().filter(|(_, record)| begins(record));
+        match (positions.next(), positions.next()) {
+            (Some((position, _)), None) => Ok(position),
+            (Some(_), Some(_)) => Err(ChangeError::Ambiguous {
+                key: key.to_owned(),
+                candidates: self.records().filter(|record| begins(record)).cloned().collect(),
+            }),
+            (None, _) if key.starts_with("oct_") => Err(ChangeError::KeyIsToken),
+            (None, _) => Err(ChangeError::NotFound { key: key.to_owned() }),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.records().position(|record| record.name() == Some(name))
+    }
+}
+
+/// The records of a store by the digest of their tokens.
+#[derive(Debug, Default)]
+pub(crate) struct Index(HashMap<TokenDigest, Arc<TokenRecord>, BuildHasherDefault<DigestHasher>>);
+
+impl Index {
+    pub(crate) fn find(&self, digest: &TokenDigest) -> Option<Arc<TokenRecord>> {
+        self.0.get(digest).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Takes the first bytes of a digest for its hash: SHA-256 has mixed them better than a hasher would.
+/// Which digests a table holds is decided by the store, not by those who ask it.
+#[derive(Debug, Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// The length of the array that a digest is.
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

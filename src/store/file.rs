@@ -1,0 +1,344 @@
+use std::fmt;
+use std::io;
+use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use time::UtcDateTime;
+
+use crate::record::{NewToken, TokenRecord};
+use crate::store::document::Document;
+use crate::store::error::{ChangeError, StoreError};
+use crate::store::lock::StoreLock;
+use crate::store::replace::{Replaced, create_directory, directory_of, replace};
+use crate::store::view::{LiveView, read_document};
+use crate::store::{Lookup, TokenStore, format, location, trust};
+use crate::token::{Token, TokenDigest};
+
+const DEFAULT_WINDOW: Duration = Duration::from_millis(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tokens in a file that several processes read and write: a server, and the commands that manage it.
+///
+/// A cheap handle: clones share one view of the file. A host keeps one and gives one to the
+/// [`AuthLayer`](crate::AuthLayer).
+///
+/// # Freshness
+///
+/// A token that was deleted or rotated away is refused by the first request that starts after
+/// [`delete`](Self::delete), in whichever process, returned. A new token is accepted from then on. This
+/// holds at no cost per request: the file is looked at once in 10 ms
+/// ([`freshness_window`](FileTokenStoreOptions::freshness_window)), and a writer returns only after that
+/// long.
+///
+/// A file that is edited by hand is seen with the next look. While it cannot be read, no request is
+/// decided by what it said before: the edit may be a revocation. Requests wait for up to 100 ms, because
+/// editors and `cp` leave a file torn for a moment; after that, every token is answered 503 until the
+/// file is good again. A file that is missing is an empty store, in which no token is valid.
+///
+/// # Blocking
+///
+/// `create`, `rotate` and the `delete` family block the thread: for the freshness window at least, for
+/// the disk, and up to 10 s for the lock. Asynchronous hosts call them in `tokio::task::spawn_blocking`.
+/// Look-ups never block a runtime's worker for longer than a small file takes to read.
+///
+/// # Security
+///
+/// The file must belong to this process's user or to root and must not be writable by anyone else, and
+/// its directory must not be writable by everybody; otherwise it is not read. The promises need a local
+/// file system: network file systems may show an old file for seconds.
+#[derive(Clone)]
+pub struct FileTokenStore {
+    live: Arc<LiveView>,
+    options: FileTokenStoreOptions,
+}
+
+impl FileTokenStore {
+    /// Opens the default store: the file that `OPENCODE_AUTH_TOKENS` names, else
+    /// `opencode/auth-tokens.json` in `$XDG_CONFIG_HOME` or in `~/.config`. A file that does not exist
+    /// is an empty store; the first [`create`](Self::create) makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file's place is not known, or the file cannot be read, parsed or trusted.
+    pub fn open_default() -> Result<Self, StoreError> {
+        Self::options().open_default()
+    }
+
+    /// Opens the store at `path`. A relative path is made absolute at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file cannot be read, parsed or trusted.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::options().open(path)
+    }
+
+    /// Opens a store with other than the default options.
+    pub fn options() -> FileTokenStoreOptions {
+        FileTokenStoreOptions::default()
+    }
+
+    /// The path of the default store, whether or not there is a file.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoHome`] or [`StoreError::NotAbsolute`].
+    pub fn default_path() -> Result<PathBuf, StoreError> {
+        location::default_path()
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.live.path()
+    }
+
+    /// Creates a token. The answer holds the only copy of its secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a description is made where it is used, and used up"
+    )]
+    pub fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
+        let ((token, record), durability) =
+            self.change(|document, now| document.create(&new, now))?;
+        Ok(Created { token, record, durability })
+    }
+
+    /// Gives a token a new secret. Id, name, permissions and lifetime stay, and the lifetime starts
+    /// again; the old secret stops. `key` is understood as by [`delete`](Self::delete).
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    pub fn rotate(&self, key: &str) -> Result<Rotated, ChangeError> {
+        let ((token, record, replaced), durability) =
+            self.change(|document, now| document.rotate(key, now))?;
+        Ok(Rotated { token, record, replaced, durability })
+    }
+
+    /// Deletes the token with this id, else with this exact name, else with the one id that begins with
+    /// this text of at least 6 characters. Servers refuse it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    pub fn delete(&self, key: &str) -> Result<Deleted, ChangeError> {
+        self.delete_many(&[key])
+    }
+
+    /// Deletes several tokens, or none of them if one cannot be found.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    pub fn delete_many<K: AsRef<str>>(&self, keys: &[K]) -> Result<Deleted, ChangeError> {
+        if keys.is_empty() {
+            return Ok(Deleted::none());
+        }
+        let (records, durability) = self.change(|document, _| document.delete(keys))?;
+        Ok(Deleted { records, durability })
+    }
+
+    /// Deletes every token that is expired.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    pub fn delete_expired(&self) -> Result<Deleted, ChangeError> {
+        let now = UtcDateTime::now();
+        if !self.list()?.iter().any(|record| record.is_expired(now)) {
+            return Ok(Deleted::none());
+        }
+        let (records, durability) =
+            self.change(|document, now| Ok(document.delete_expired(now)))?;
+        Ok(Deleted { records, durability })
+    }
+
+    /// Every token of the store, expired ones included, in the order of the file. Reads the file anew,
+    /// without a lock; it may be on a read-only file system.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file cannot be read, parsed or trusted.
+    pub fn list(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        let document = read_document(self.path())?;
+        Ok(document.entries.into_iter().map(|entry| entry.record).collect())
+    }
+
+    /// Changes the file's content, so that every request that starts after this returned sees it.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
+    ) -> Result<(T, Durability), ChangeError> {
+        // Where a dotfile manager put a link, the link stays.
+        let target = trust::resolve(self.path())?;
+        let new_directories = create_directory(directory_of(&target))?;
+        let lock =
+            StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;
+
+        let mut document = read_document(&target)?;
+        let answer = change(&mut document, UtcDateTime::now())?;
+        let content =
+            format::write(&document).map_err(|error| StoreError::io("write", &target, error))?;
+        let size = content.len() as u64;
+        if size > trust::MAX_SIZE {
+            return Err(StoreError::TooLarge { path: target, size }.into());
+        }
+        let Replaced { at, durability } = replace(&target, &content, &new_directories)?;
+
+        drop(lock);
+        self.wait_until_seen(at);
+        Ok((answer, durability))
+    }
+
+    /// Waits until no view from before the replacement may decide a request any more.
+    fn wait_until_seen(&self, replaced_at: Instant) {
+        thread::sleep(self.live.window().saturating_sub(replaced_at.elapsed()));
+    }
+}
+
+impl TokenStore for FileTokenStore {
+    fn find(&self, digest: &TokenDigest) -> Lookup {
+        self.live.find(digest)
+    }
+}
+
+impl fmt::Debug for FileTokenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileTokenStore").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// How a [`FileTokenStore`] is opened.
+#[derive(Clone)]
+#[must_use]
+pub struct FileTokenStoreOptions {
+    window: Duration,
+    lock_timeout: Duration,
+    on_lock_wait: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl FileTokenStoreOptions {
+    /// How long one look at the file may decide requests, 10 ms by default, and how long a change takes
+    /// at least.
+    ///
+    /// # Security
+    ///
+    /// The promise of [freshness](FileTokenStore#freshness) holds between processes that have the same
+    /// window, or a longer one where tokens are deleted. A server with a longer window than the command
+    /// that deletes may accept a revoked token for the difference.
+    pub fn freshness_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// How long a change waits for the lock before it is [`ChangeError::Locked`]: 10 s by default.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// What to do, once for each change, when another process has held the lock for 200 ms: a
+    /// command-line program says that it waits.
+    pub fn on_lock_wait(mut self, notice: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_lock_wait = Arc::new(notice);
+        self
+    }
+
+    /// Opens the store at `path`. A relative path is made absolute at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileTokenStore::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
+        let path = path.as_ref();
+        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
+        let live = LiveView::open(path, self.window)?;
+        Ok(FileTokenStore { live: Arc::new(live), options: self })
+    }
+
+    /// Opens the default store.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileTokenStore::open_default`].
+    pub fn open_default(self) -> Result<FileTokenStore, StoreError> {
+        self.open(location::default_path()?)
+    }
+}
+
+impl Default for FileTokenStoreOptions {
+    fn default() -> Self {
+        Self { window: DEFAULT_WINDOW, lock_timeout: LOCK_TIMEOUT, on_lock_wait: Arc::new(|| ()) }
+    }
+}
+
+impl fmt::Debug for FileTokenStoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileTokenStoreOptions")
+            .field("freshness_window", &self.window)
+            .field("lock_timeout", &self.lock_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a change that every reader sees is also known to outlast a power cut.
+#[derive(Debug)]
+#[must_use]
+pub enum Durability {
+    /// The disk has confirmed it.
+    Confirmed,
+    /// The change was made, but the disk did not confirm it: a power cut may undo it, and bring a
+    /// deleted token back.
+    Unconfirmed(io::Error),
+}
+
+/// A new token.
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "this holds the only copy of the token"]
+pub struct Created {
+    /// The secret. It is not kept anywhere else.
+    pub token: Token,
+    /// What the store keeps.
+    pub record: TokenRecord,
+    /// Whether the token is known to outlast a power cut.
+    pub durability: Durability,
+}
+
+/// A token with a new secret.
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "this holds the only copy of the new token"]
+pub struct Rotated {
+    /// The new secret. It is not kept anywhere else.
+    pub token: Token,
+    /// What the store keeps from now on.
+    pub record: TokenRecord,
+    /// What the store kept of the old secret, which does not work any more.
+    pub replaced: TokenRecord,
+    /// Whether the change is known to outlast a power cut.
+    pub durability: Durability,
+}
+
+/// Tokens that were deleted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// What the store kept of them.
+    pub records: Vec<TokenRecord>,
+    /// Whether the deletion is known to outlast a power cut.
+    pub durability: Durability,
+}
+
+impl Deleted {
+    pub(crate) const fn none() -> Self {
+        Self { records: Vec::new(), durability: Durability::Confirmed }
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the default store is.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::store::error::StoreError;
+
+const FILE_VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
+const CONFIG_VARIABLE: &str = "XDG_CONFIG_HOME";
+const FILE: &str = "opencode/auth-tokens.json";
+
+/// `$OPENCODE_AUTH_TOKENS`, else `$XDG_CONFIG_HOME/opencode/auth-tokens.json`, else
+/// `~/.config/opencode/auth-tokens.json`, on every platform: that is where opencode itself looks.
+/// (`dirs::config_dir` answers differently on macOS and Windows.)
+pub(crate) fn default_path() -> Result<PathBuf, StoreError> {
+    locate(env::var_os, dirs::home_dir())
+}
+
+fn locate(
+    variable: impl Fn(&'static str) -> Option<OsString>,
+    home: Option<PathBuf>,
+) -> Result<PathBuf, StoreError> {
+    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(file) = set(FILE_VARIABLE) {
+        return absolute(FILE_VARIABLE, file);
+    }
+    if let Some(config) = set(CONFIG_VARIABLE) {
+        return Ok(absolute(CONFIG_VARIABLE, config)?.join(FILE));
+    }
+    let home = home.filter(|home| !home.as_os_str().is_empty()).ok_or(StoreError::NoHome)?;
+    Ok(absolute("HOME", home)?.join(".config").join(FILE))
+}
+
+/// A relative path would let the current directory, an untrusted repository say, supply the tokens.
+fn absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, StoreError> {
+    if value.is_absolute() { Ok(value) } else { Err(StoreError::NotAbsolute { variable, value }) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn locate_with(variables: &[(&str, &str)], home: Option<&str>) -> Result<PathBuf, String> {
+        let variable = |name: &str| {
+            variables.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value))
+        };
+        locate(variable, home.map(PathBuf::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_and_not_empty_decides() {
+        let file = (FILE_VARIABLE, "/srv/tokens.json");
+        let config = (CONFIG_VARIABLE, "/xdg");
+        for (variables, expected) in [
+            (vec![file, config], "/srv/tokens.json"),
+            (vec![(FILE_VARIABLE, ""), config], "/xdg/opencode/auth-tokens.json"),
+            (vec![(CONFIG_VARIABLE, "")], "/home/u/.config/opencode/auth-tokens.json"),
+            (vec![], "/home/u/.config/opencode/auth-tokens.json"),
+        ] {
+            assert_eq!(locate_with(&variables, Some("/home/u")), Ok(PathBuf::from(expected)));
+        }
+    }
+
+    #[test]
+    fn a_relative_variable_is_an_error_that_names_it() {
+        for (variables, home, named) in [
+            (vec![(FILE_VARIABLE, "tokens.json")], Some("/home/u"), FILE_VARIABLE),
+            (vec![(CONFIG_VARIABLE, ".")], Some("/home/u"), CONFIG_VARIABLE),
+            (vec![], Some("home"), "HOME"),
+            (vec![], None, "home directory is not known"),
+            (vec![], Some(""), "home directory is not known"),
+        ] {
+            let error = locate_with(&variables, home).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

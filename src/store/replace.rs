@@ -1,0 +1,108 @@
+//! Replacing a file whole: whoever reads it sees the old content or the new one.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::store::error::StoreError;
+use crate::store::file::Durability;
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// A replacement that every reader sees from now on.
+pub(crate) struct Replaced {
+    pub(crate) at: Instant,
+    pub(crate) durability: Durability,
+}
+
+/// Puts `content` in the place of the file `target`, with mode 0600, by way of a temporary file beside
+/// it. The caller holds the store's lock.
+///
+/// An error means that nothing was replaced.
+pub(crate) fn replace(
+    target: &Path,
+    content: &[u8],
+    new_directories: &[PathBuf],
+) -> Result<Replaced, StoreError> {
+    let directory = directory_of(target);
+    let prefix = temporary_prefix(target);
+    remove_leftovers(directory, &prefix);
+
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(TEMPORARY_SUFFIX)
+        .tempfile_in(directory)
+        .map_err(|source| StoreError::io("create a temporary file in", directory, source))?;
+    temporary
+        .write_all(content)
+        .and_then(|()| temporary.as_file().sync_all())
+        .map_err(|source| StoreError::io("write", temporary.path(), source))?;
+    temporary.persist(target).map_err(|error| StoreError::io("replace", target, error.error))?;
+    let at = Instant::now();
+
+    // Until the directory is on the disk, a power cut brings the old file back, revoked tokens and all.
+    let parents = new_directories.iter().map(|new| directory_of(new));
+    let synced = [directory].into_iter().chain(parents).try_for_each(sync_directory);
+    let durability = match synced {
+        Ok(()) => Durability::Confirmed,
+        Err(error) => Durability::Unconfirmed(error),
+    };
+    Ok(Replaced { at, durability })
+}
+
+/// Creates the directory and those above it that are missing, with mode 0700, and says which.
+pub(crate) fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let missing: Vec<PathBuf> = directory
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+        .map(Path::to_owned)
+        .collect();
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(directory)
+        .map_err(|source| StoreError::io("create the directory", directory, source))?;
+    Ok(missing)
+}
+
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// Removes what a writer that was killed left behind. With the lock held, no other writer is at work,
+/// so whatever has such a name is a leftover. One that cannot be removed does no harm.
+fn remove_leftovers(directory: &Path, prefix: &OsStr) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let is_leftover = name.starts_with(prefix.as_encoded_bytes())
+            && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_leftover && let Err(error) = fs::remove_file(entry.path()) {
+            tracing::debug!(path = %entry.path().display(), %error, "a leftover temporary file stays");
+        }
+    }
+}
+
+fn temporary_prefix(target: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened to be synced; the file system's own journal has to do.
+#[cfg(not(unix))]
+fn sync_directory(_directory: &Path) -> io::Result<()> {
+    Ok(())
+}

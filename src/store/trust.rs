@@ -1,0 +1,199 @@
+//! Opening a store's file, and deciding whether it can be believed.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::store::error::{StoreError, TrustProblem};
+use crate::store::replace::directory_of;
+
+/// The largest file that is read, in bytes: 32 MiB, well over 100,000 tokens.
+pub(crate) const MAX_SIZE: u64 = 32 * 1024 * 1024;
+
+/// As many symbolic links as Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// A store's file, open, of the right kind, size, owner and mode.
+pub(crate) struct StoreFile {
+    file: File,
+    stamp: Stamp,
+}
+
+impl StoreFile {
+    /// Opens the file; `None` if there is none.
+    ///
+    /// All checks are made on the open file, not on its name: the name may lead elsewhere a moment later.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+
+            use rustix::fs::OFlags;
+
+            // A pipe must not make the server wait for somebody to write into it.
+            options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        }
+        let file = match options.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::io("open", path, source)),
+        };
+        let metadata = file.metadata().map_err(|source| StoreError::io("read", path, source))?;
+        check_file(path, &metadata)?;
+        Ok(Some(Self { file, stamp: Stamp::of(&metadata) }))
+    }
+
+    /// What the file looked like when it was opened.
+    pub(crate) const fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Reads the whole file, after a check of the directories that lead to it.
+    pub(crate) fn read(self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        resolve(path)?;
+        let failed = |source| StoreError::io("read", path, source);
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(self.stamp.size).unwrap_or_default() + 1);
+        (&self.file).take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let unchanged = Stamp::of(&self.file.metadata().map_err(failed)?) == self.stamp
+            && u64::try_from(bytes.len()).is_ok_and(|length| length == self.stamp.size);
+        if unchanged { Ok(bytes) } else { Err(StoreError::Changing { path: path.to_owned() }) }
+    }
+}
+
+/// What tells a file that was replaced or changed from the one that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    identity: (u64, u64),
+    #[cfg(unix)]
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            identity: (metadata.dev(), metadata.ino()),
+            #[cfg(unix)]
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether a later change is sure to show in the stamp. On a file system with coarse timestamps,
+    /// two quick changes leave the same times, so those within 2 s of now (FAT's step, the coarsest), or
+    /// in the future, say nothing.
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+        const COARSEST: Duration = Duration::from_secs(2);
+        let long_ago = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > COARSEST);
+        #[cfg(unix)]
+        let changed_long_ago = u64::try_from(self.changed.0).map_or(true, |seconds| {
+            // Whole seconds are rounded up: the part of a second only makes the time later.
+            long_ago(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.saturating_add(1)))
+        });
+        #[cfg(not(unix))]
+        let changed_long_ago = true;
+        changed_long_ago && self.modified.is_some_and(long_ago)
+    }
+}
+
+/// Follows the symbolic links at `path` to the file that they lead to, which need not exist, and
+/// checks each directory on the way in which an entry could be exchanged.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+    let mut target = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let directory = directory_of(&target);
+        match fs::metadata(directory) {
+            Ok(metadata) => check_directory(path, directory, &metadata)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target),
+            Err(source) => return Err(StoreError::io("read the directory", directory, source)),
+        }
+        match fs::read_link(&target) {
+            Ok(link) => target = directory.join(link),
+            // It is no link, or it is not there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
+                ) =>
+            {
+                return Ok(target);
+            }
+            Err(source) => return Err(StoreError::io("read the link", &target, source)),
+        }
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "too many levels of symbolic links");
+    Err(StoreError::io("open", path, source))
+}
+
+fn check_file(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
+    let untrusted = |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem });
+    if !metadata.is_file() {
+        return untrusted(TrustProblem::NotAFile);
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+
+        if let Some(problem) = foreign_owner(path, metadata) {
+            return untrusted(problem);
+        }
+        if metadata.mode() & 0o022 != 0 {
+            let mode = metadata.mode() & 0o7777;
+            return untrusted(TrustProblem::FileWritable { path: path.to_owned(), mode });
+        }
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(StoreError::TooLarge { path: path.to_owned(), size: metadata.len() });
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_directory(path: &Path, directory: &Path, metadata: &Metadata) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let mode = metadata.mode() & 0o7777;
+    let problem = foreign_owner(directory, metadata).or_else(|| {
+        // In a sticky directory, such as /tmp, only the owner of a file can exchange it.
+        (mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0)
+            .then(|| TrustProblem::DirectoryWritable { path: directory.to_owned(), mode })
+    });
+    problem.map_or(Ok(()), |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem }))
+}
+
+/// Owners and modes are not what decides there: the access control list of the user's profile does.
+#[cfg(not(unix))]
+fn check_directory(
+    _path: &Path,
+    _directory: &Path,
+    _metadata: &Metadata,
+) -> Result<(), StoreError> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn foreign_owner(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+    let owner = std::os::unix::fs::MetadataExt::uid(metadata);
+    let user = rustix::process::geteuid().as_raw();
+    (owner != user && owner != 0).then(|| TrustProblem::ForeignOwner {
+        path: path.to_owned(),
+        owner,
+        user,
+    })
+}

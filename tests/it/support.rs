@@ -1,0 +1,78 @@
+//! What several modules need: stores, requests, and answers taken apart.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use opencode_auth::{MemoryTokenStore, NewToken, Permissions, Token};
+use serde_json::Value;
+use tower::{Service, ServiceExt as _};
+
+/// All 8 sets of permissions.
+pub fn permission_sets() -> impl Iterator<Item = Permissions> {
+    (0..8).map(|bits| {
+        [Permissions::READ, Permissions::WRITE, Permissions::EXECUTE]
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| bits & (1 << bit) != 0)
+            .fold(Permissions::NONE, |set, (_, permission)| set | permission)
+    })
+}
+
+/// A store in memory, and a token in it with these permissions.
+pub fn store_with(permissions: Permissions) -> (MemoryTokenStore, Token) {
+    let store = MemoryTokenStore::new();
+    let created = store.create(NewToken::new().permissions(permissions)).unwrap();
+    (store, created.token)
+}
+
+/// A request without a body.
+pub fn request(method: &str, path: &str) -> Request<Body> {
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+/// A request with this token as its bearer token.
+pub fn bearer(method: &str, path: &str, token: &Token) -> Request<Body> {
+    authorized(method, path, &format!("Bearer {}", token.expose_secret()))
+}
+
+/// A request with this `Authorization` header.
+pub fn authorized(method: &str, path: &str, authorization: &str) -> Request<Body> {
+    let mut request = request(method, path);
+    request.headers_mut().insert("authorization", authorization.parse().unwrap());
+    request
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Sends one request to a clone of the service.
+pub async fn send<S>(service: &S, request: Request<Body>) -> Answer
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone,
+    S::Error: std::fmt::Debug,
+{
+    let response = service.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}
