@@ -96,3 +96,7 @@ pub use crate::store::{
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -308,6 +308,8 @@ impl Memory {
             return;
         }
         match (before, state, error) {
+            // The first look's outcome is the answer of `open`.
+            (State::New, ..) => {}
             (State::Missing, State::Good, _) => tracing::info!("token store is there"),
             (State::Broken, State::Good, _) => tracing::info!("token store can be read again"),
             (State::Good | State::Broken, State::Missing, _) => {

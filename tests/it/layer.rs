@@ -4,7 +4,7 @@ use axum::Router;
 use axum::routing::get;
 use opencode_auth::{AuthLayer, Permissions, Principal};
 
-use crate::support::{bearer, request, send, store_with};
+use crate::support::{bearer, permission_sets, request, send, store_with};
 
 fn app(store: opencode_auth::MemoryTokenStore) -> Router {
     Router::new()
@@ -20,6 +20,15 @@ async fn a_valid_token_passes_and_the_handler_sees_the_principal() {
     let answer = send(&app, bearer("GET", "/config", &token)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body, store.list()[0].id().to_string());
+}
+
+#[tokio::test]
+async fn every_set_of_permissions_opens_what_it_holds() {
+    for permissions in permission_sets().filter(|permissions| !permissions.is_empty()) {
+        let (store, token) = store_with(permissions);
+        let status = send(&app(store), bearer("GET", "/config", &token)).await.status;
+        assert_eq!(status == 200, permissions.contains(Permissions::READ), "{permissions}");
+    }
 }
 
 #[tokio::test]

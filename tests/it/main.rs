@@ -11,4 +11,5 @@
 
 mod support;
 
+mod example_server;
 mod layer;
