@@ -124,7 +124,7 @@ impl LiveView {
     }
 
     fn may_decide(&self, view: &View, started: Instant) -> bool {
-        view.look_began + self.window >= started
+        started.saturating_duration_since(view.look_began) <= self.window
     }
 
     /// A view that may decide a request that started then; `None` if it takes a look off the workers,
