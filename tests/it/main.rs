@@ -1,0 +1,3 @@
+//! One integration test binary: each module is one kind of behaviour.
+
+mod policy_opencode;
