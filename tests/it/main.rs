@@ -13,3 +13,5 @@ mod support;
 
 mod example_server;
 mod layer;
+
+mod policy_opencode;
