@@ -9,22 +9,12 @@ use proptest::prelude::*;
 
 use super::audit::{AUDIT, needs};
 use super::server::Server;
+use crate::support::permission_sets;
 
 const READ: Permissions = Permissions::READ;
 const WRITE: Permissions = Permissions::WRITE;
 const WRITE_EXECUTE: Permissions = WRITE.union(Permissions::EXECUTE);
 const ALL: Permissions = Permissions::ALL;
-
-/// All 8 sets of permissions.
-fn permission_sets() -> impl Iterator<Item = Permissions> {
-    (0..8).map(|bits| {
-        [Permissions::READ, Permissions::WRITE, Permissions::EXECUTE]
-            .into_iter()
-            .enumerate()
-            .filter(|(bit, _)| bits & (1 << bit) != 0)
-            .fold(Permissions::NONE, |set, (_, permission)| set | permission)
-    })
-}
 
 /// Sends every operation with every set of permissions.
 async fn assert_allowed_exactly(server: &Server, mount: &str) {
@@ -39,7 +29,12 @@ async fn assert_allowed_exactly(server: &Server, mount: &str) {
                     assert_eq!(status, StatusCode::OK, "{method} {uri} with {granted}");
                 } else {
                     assert!(ran.is_empty(), "{method} {uri} with {granted} ran {ran:?}");
-                    assert_eq!(status, StatusCode::FORBIDDEN, "{method} {uri} with {granted}");
+                    let refused = if granted.is_empty() {
+                        StatusCode::UNAUTHORIZED
+                    } else {
+                        StatusCode::FORBIDDEN
+                    };
+                    assert_eq!(status, refused, "{method} {uri} with {granted}");
                 }
             }
         }

@@ -4,16 +4,15 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::State;
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::routing::{MethodFilter, on};
-use opencode_auth::{Permissions, Policy, Requirement};
+use opencode_auth::{AuthLayer, MemoryTokenStore, NewToken, Permissions, Policy, Token};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 
 use super::audit::{AUDIT, Audited};
+use crate::support::permission_sets;
 
 type Log = Arc<Mutex<Vec<&'static Audited>>>;
 
@@ -21,37 +20,47 @@ type Log = Arc<Mutex<Vec<&'static Audited>>>;
 pub(crate) struct Server {
     router: Router,
     log: Log,
+    /// A token for each set of permissions but the empty one, which no token has.
+    tokens: Vec<(Permissions, Token)>,
 }
 
 impl Server {
     /// axum's own reading of paths.
     pub(crate) fn strict(policy: Policy) -> Self {
-        let log = Log::default();
-        Self { router: guarded(operations(&log), policy), log }
+        Self::new(policy, |log, guard| operations(log).layer(guard))
     }
 
     /// The operations nested under `/api/v1`, the guard around everything.
     pub(crate) fn nested_inside(policy: Policy) -> Self {
-        let log = Log::default();
-        let router = Router::new().nest("/api/v1", operations(&log));
-        Self { router: guarded(router, policy), log }
+        Self::new(policy, |log, guard| Router::new().nest("/api/v1", operations(log)).layer(guard))
     }
 
     /// The operations nested under `/api/v1`, the guard within.
     pub(crate) fn nested_outside(policy: Policy) -> Self {
-        let log = Log::default();
-        let router = Router::new().nest("/api/v1", guarded(operations(&log), policy));
-        Self { router, log }
+        Self::new(policy, |log, guard| Router::new().nest("/api/v1", operations(log).layer(guard)))
     }
 
     /// Runs every operation that some careless reading of the path makes of it.
     pub(crate) fn lenient(policy: Policy) -> Self {
-        let log = Log::default();
-        let router = Router::new().fallback(run_every_reading).with_state(Arc::clone(&log));
-        Self { router: guarded(router, policy), log }
+        Self::new(policy, |log, guard| {
+            Router::new().fallback(run_every_reading).with_state(Arc::clone(log)).layer(guard)
+        })
     }
 
-    /// Sends a request with a token that holds `granted`. Says how it was answered and what ran.
+    fn new(
+        policy: Policy,
+        router: impl FnOnce(&Log, AuthLayer<MemoryTokenStore>) -> Router,
+    ) -> Self {
+        let store = MemoryTokenStore::new();
+        let tokens = permission_sets()
+            .filter(|set| !set.is_empty())
+            .map(|set| (set, store.create(NewToken::new().permissions(set)).unwrap().token))
+            .collect();
+        let log = Log::default();
+        Self { router: router(&log, AuthLayer::new(store).policy(policy)), log, tokens }
+    }
+
+    /// Sends a request with a token that holds `granted`, without one for the empty set. Says how it was answered and what ran.
     pub(crate) async fn send(
         &self,
         method: &Method,
@@ -61,7 +70,10 @@ impl Server {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
-        request.extensions_mut().insert(granted);
+        if let Some((_, token)) = self.tokens.iter().find(|(set, _)| *set == granted) {
+            let bearer = format!("Bearer {}", token.expose_secret());
+            request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        }
         let status = self.router.clone().oneshot(request).await.unwrap().status();
         (status, std::mem::take(&mut *self.log.lock().unwrap()))
     }
@@ -74,19 +86,6 @@ fn operations(log: &Log) -> Router {
         let method = MethodFilter::try_from(operation.method.clone()).unwrap();
         router.route(&operation.path, on(method, handler))
     })
-}
-
-/// Stands in for the layer: the token's permissions are in the request's extensions.
-fn guarded(router: Router, policy: Policy) -> Router {
-    router.layer(from_fn_with_state(Arc::new(policy), guard))
-}
-
-async fn guard(State(policy): State<Arc<Policy>>, request: Request, next: Next) -> Response {
-    let granted = *request.extensions().get::<Permissions>().unwrap();
-    match policy.requirement(&request) {
-        Requirement::Permissions(needs) if granted.contains(needs) => next.run(request).await,
-        _ => StatusCode::FORBIDDEN.into_response(),
-    }
 }
 
 async fn run_every_reading(State(log): State<Log>, method: Method, uri: Uri) {
