@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::print_stderr,
     missing_debug_implementations,
     unreachable_pub,
@@ -10,5 +11,8 @@
 )]
 
 mod support;
+mod support_store;
 
 mod layer;
+mod store_format;
+mod store_fields;
