@@ -477,3 +477,6 @@ fn parse_digest(text: &str) -> Option<TokenDigest> {
     }
     Some(TokenDigest::from_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,3 +16,4 @@ mod support_store;
 mod layer;
 mod store_format;
 mod store_fields;
+mod store_unknown;
