@@ -17,3 +17,4 @@ mod layer;
 mod store_format;
 mod store_fields;
 mod store_unknown;
+mod store_file;
