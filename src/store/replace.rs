@@ -79,9 +79,13 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        let is_leftover = name.starts_with(prefix.as_encoded_bytes())
-            && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
+        let random_part = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes())
+            .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
+        // With a dot it belongs to another store, whose name begins as this one's does and who may be
+        // about to use it.
+        let is_leftover = random_part.is_some_and(|random_part| !random_part.contains(&b'.'))
             && entry.file_type().is_ok_and(|kind| kind.is_file());
         if is_leftover && let Err(error) = fs::remove_file(entry.path()) {
             tracing::debug!(path = %entry.path().display(), %error, "a leftover temporary file stays");

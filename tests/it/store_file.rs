@@ -298,3 +298,31 @@ fn the_store_is_where_its_path_is_at_the_start_and_says_so() {
     let error = FileTokenStore::open("").unwrap_err();
     assert!(matches!(error, StoreError::Io { action: "open", .. }), "{error}");
 }
+
+/// Temporary files that a killed writer left are removed; files of others, and of the store next door,
+/// are not.
+#[test]
+fn the_next_write_removes_what_a_killed_one_left_and_nothing_else() {
+    let directory = StoreDirectory::new();
+    let store = directory.open_quick();
+    let kept = [
+        ".auth-tokens.json.mine.AbC123.tmp",
+        ".auth-tokens.json.swp",
+        ".auth-tokens.jsonAbC123.tmp",
+        ".other.json.AbC123.tmp",
+        "auth-tokens.json.AbC123.tmp",
+        "auth-tokens.json~",
+    ];
+    for name in
+        kept.into_iter().chain([".auth-tokens.json.AbC123.tmp", ".auth-tokens.json.zzzzzz.tmp"])
+    {
+        std::fs::write(directory.path().join(name), "").unwrap();
+    }
+    std::fs::create_dir(directory.path().join(".auth-tokens.json.AbC124.tmp")).unwrap();
+    let _ = store.create(NewToken::new()).unwrap();
+    let mut expected: Vec<_> = kept.map(str::to_owned).into();
+    expected
+        .extend([".auth-tokens.json.AbC124.tmp", FILE, "auth-tokens.json.lock"].map(str::to_owned));
+    expected.sort();
+    assert_eq!(directory.entries(), expected);
+}
