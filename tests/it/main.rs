@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::print_stderr,
     missing_debug_implementations,
     unreachable_pub,
@@ -10,8 +11,13 @@
 )]
 
 mod support;
+mod support_store;
 
 mod example_server;
 mod layer;
 
 mod policy_opencode;
+mod store_format;
+mod store_fields;
+mod store_unknown;
+mod store_file;
