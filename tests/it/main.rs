@@ -10,5 +10,11 @@
 )]
 
 mod support;
+mod lenient;
+mod marked;
 
+mod answers;
+mod attacks;
 mod layer;
+mod service;
+mod truth_table;
