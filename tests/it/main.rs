@@ -15,6 +15,7 @@ mod marked;
 
 mod answers;
 mod attacks;
+mod credentials;
 mod layer;
 mod service;
 mod truth_table;
