@@ -17,5 +17,6 @@ mod answers;
 mod attacks;
 mod credentials;
 mod layer;
+mod raw;
 mod service;
 mod truth_table;
