@@ -12,11 +12,16 @@
 mod support;
 mod lenient;
 mod marked;
+mod recorder;
 
 mod answers;
 mod attacks;
 mod credentials;
+mod events;
 mod layer;
+mod properties;
 mod raw;
+mod secrets;
 mod service;
 mod truth_table;
+mod values;
