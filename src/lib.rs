@@ -64,6 +64,7 @@
 //! cannot be guessed. Not yet: open event streams and web sockets outlive the revocation of their
 //! token; browsers cannot set the header on `EventSource` and `WebSocket`; there is no `Basic`.
 
+mod redact;
 mod permission;
 mod token;
 mod timestamp;

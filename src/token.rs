@@ -56,7 +56,8 @@ impl Token {
     /// every request slow.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(*self.text).into())
+        // By reference: a copy of the text would not be wiped.
+        TokenDigest(Sha256::digest(self.text.as_slice()).into())
     }
 
     pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, ParseTokenError> {
@@ -70,6 +71,11 @@ impl Token {
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
         URL_SAFE_NO_PAD.decode_slice(random_part, &mut *random).map_err(|_| ParseTokenError)?;
         Ok(Self { text: Zeroizing::new(*text) })
+    }
+
+    /// Whether there is a token anywhere in the text.
+    pub(crate) fn is_within(text: &str) -> bool {
+        text.as_bytes().windows(LENGTH).any(|window| Self::from_bytes(window).is_ok())
     }
 
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
@@ -214,3 +220,35 @@ impl FromStr for TokenId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a token id: it has 12 lower-case hexadecimal characters")]
 pub struct ParseTokenIdError;
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroize as _;
+
+    use super::*;
+
+    #[test]
+    fn the_buffer_of_a_token_wipes_itself() {
+        fn assert_wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let mut token = Token::from_random(&[7; RANDOM_BYTES]);
+        assert_wiped_on_drop(&token.text);
+        // What `Zeroizing` does to it when it is dropped.
+        token.text.zeroize();
+        assert_eq!(*token.text, [0; LENGTH]);
+    }
+
+    /// Computed with another implementation of base64url, CRC-32 and SHA-256.
+    #[test]
+    fn text_and_digest_are_those_that_other_programs_compute() {
+        let counted = std::array::from_fn(|position| position.to_le_bytes()[0]);
+        for (random, text, digest) in [
+            ([0; RANDOM_BYTES], "oct_AAAAAAAAAAAAAAAAAAAAAAT5D3NQ", [0x34, 0x93, 0x50, 0x7a]),
+            (counted, "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw", [0x4b, 0xae, 0x5e, 0xce]),
+            ([255; RANDOM_BYTES], "oct______________________wZ-3CAA", [0xd3, 0x9b, 0x1f, 0xf0]),
+        ] {
+            let token = Token::from_random(&random);
+            assert_eq!(token.expose_secret(), text);
+            assert_eq!(token.digest().as_bytes()[..4], digest);
+        }
+    }
+}

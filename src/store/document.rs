@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use time::UtcDateTime;
 
 use crate::record::{NewToken, TokenRecord};
+use crate::redact;
 use crate::store::error::ChangeError;
 use crate::token::{Token, TokenDigest};
 
@@ -121,7 +122,7 @@ impl Document {
                 key: key.to_owned(),
                 candidates: self.records().filter(|record| begins(record)).cloned().collect(),
             }),
-            (None, _) if key.starts_with("oct_") => Err(ChangeError::KeyIsToken),
+            (None, _) if redact::may_hold_token(key) => Err(ChangeError::KeyIsToken),
             (None, _) => Err(ChangeError::NotFound { key: key.to_owned() }),
         }
     }

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::needless_pass_by_value,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,14 +11,26 @@
     reason = "a test says what went wrong by panicking; its helpers are not an API"
 )]
 
+mod lenient;
+mod marked;
+mod recorder;
 mod support;
 mod support_store;
 
+mod answers;
+mod attacks;
+mod credentials;
+mod events;
 mod example_server;
 mod layer;
-
 mod policy_opencode;
-mod store_format;
+mod properties;
+mod raw;
+mod secrets;
+mod service;
 mod store_fields;
-mod store_unknown;
 mod store_file;
+mod store_format;
+mod store_unknown;
+mod truth_table;
+mod values;

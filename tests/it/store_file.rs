@@ -79,7 +79,7 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         (
             "a token",
             named(token.expose_secret()),
-            "a token's name is shown to everybody, and this one is itself a token".to_owned(),
+            "a token's name is shown to everybody, and this one has a token in it".to_owned(),
         ),
         (
             "taken",
