@@ -56,16 +56,17 @@ pub struct Cases {
 }
 
 impl Cases {
-    pub fn new() -> Self {
+    /// Cases with stores of so many tokens.
+    pub fn new(sizes: &[(&'static str, usize)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let stores: Vec<(&str, Token, FileTokenStore)> =
-            [("1 token", 1), ("1,000 tokens", 1_000), ("100,000 tokens", 100_000)]
-                .map(|(name, tokens)| {
-                    let path = directory.path().join(format!("{tokens}.json"));
-                    let token = store_file::write(&path, tokens);
-                    (name, token, FileTokenStore::open(&path).unwrap())
-                })
-                .into();
+        let stores: Vec<(&str, Token, FileTokenStore)> = sizes
+            .iter()
+            .map(|(name, tokens)| {
+                let path = directory.path().join(format!("{tokens}.json"));
+                let token = store_file::write(&path, *tokens);
+                (*name, token, FileTokenStore::open(&path).unwrap())
+            })
+            .collect();
         // A file that changed in the last two seconds is read with every look, for its time might stand still.
         std::thread::sleep(Duration::from_secs(4));
         Self {
@@ -93,7 +94,7 @@ fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
         request_case(name, app, Template::new("/config", Some(token)), StatusCode::OK)
     };
     let mut cases = vec![
-        allowed(BARE.to_owned(), token, router()),
+        allowed(BARE.to_owned(), token, served(router())),
         allowed(STATIC.to_owned(), token, with_static_token(token)),
         allowed("axum from_fn, one static token".to_owned(), token, with_from_fn(token)),
     ];
@@ -101,10 +102,10 @@ fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
         for (name, token, store) in stores {
             let layer = || AuthLayer::new(store.clone()).policy(policy());
             let name = format!("{name}{policy_name}");
-            cases.push(allowed(format!("layer, {name}"), token, router().layer(layer())));
+            cases.push(allowed(format!("layer, {name}"), token, served(router().layer(layer()))));
             cases.push(request_case(
                 format!("around the router, {name}"),
-                layer().layer(router()),
+                layer().layer(served(router())),
                 Template::new("/config", Some(token)),
                 StatusCode::OK,
             ));
@@ -119,7 +120,7 @@ fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     let created = reader_store
         .create(opencode_auth::NewToken::new().permissions(opencode_auth::Permissions::READ))
         .unwrap();
-    let app = || router().layer(AuthLayer::new(store.clone()));
+    let app = || served(router().layer(AuthLayer::new(store.clone())));
     let case = |name: &str, app, path, token, status| {
         request_case(name.to_owned(), app, Template::new(path, token), status)
     };
@@ -135,7 +136,7 @@ fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
         case("refused: unknown", app(), "/config", Some(&unknown), StatusCode::UNAUTHORIZED),
         case(
             "refused: insufficient",
-            router().layer(AuthLayer::new(reader_store)),
+            served(router().layer(AuthLayer::new(reader_store))),
             "/session",
             Some(&created.token),
             StatusCode::FORBIDDEN,
@@ -165,13 +166,13 @@ fn decisions(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
 fn threads(store: &(&str, Token, FileTokenStore)) -> Vec<Case> {
     let (_, token, store) = store;
     let template = Template::new("/config", Some(token));
-    let guarded = || router().layer(AuthLayer::new(store.clone()));
-    let shared = guarded();
+
+    let shared = served(router().layer(AuthLayer::new(store.clone())));
     let apart = {
         let store = FileTokenStore::open(store.path()).unwrap();
-        router().layer(AuthLayer::new(store))
+        served(router().layer(AuthLayer::new(store)))
     };
-    let bare = router();
+    let bare = served(router());
     vec![
         thread_case("bare router, one thread", vec![bare.clone()], &template),
         thread_case("bare router, two threads", vec![bare.clone(), bare], &template),
@@ -182,7 +183,7 @@ fn threads(store: &(&str, Token, FileTokenStore)) -> Vec<Case> {
 }
 
 /// What the layer decides, without a service: what was presented, what is needed, the record, the answer.
-pub fn decide<B>(
+fn decide<B>(
     request: &axum::http::Request<B>,
     policy: &Policy,
     store: &FileTokenStore,
@@ -207,23 +208,29 @@ fn router() -> Router {
         .route("/file/content", get(async || "content"))
 }
 
+/// Makes the routes ready, as `axum::serve` does for each connection. Otherwise they are layered anew by
+/// each request.
+fn served(router: Router) -> Router {
+    router.with_state(())
+}
+
 fn expected_header(token: &Token) -> HeaderValue {
     format!("Bearer {}", token.expose_secret()).parse().unwrap()
 }
 
 fn with_static_token(token: &Token) -> Router {
     let expected = expected_header(token);
-    router().layer(ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
+    served(router().layer(ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
         if request.headers().get(AUTHORIZATION) == Some(&expected) {
             return Ok(());
         }
         Err(StatusCode::UNAUTHORIZED.into_response())
-    }))
+    })))
 }
 
 fn with_from_fn(token: &Token) -> Router {
     let expected = expected_header(token);
-    router().layer(from_fn(move |request: Request, next: Next| {
+    served(router().layer(from_fn(move |request: Request, next: Next| {
         let is_expected = request.headers().get(AUTHORIZATION) == Some(&expected);
         async move {
             if is_expected {
@@ -232,7 +239,7 @@ fn with_from_fn(token: &Token) -> Router {
                 StatusCode::UNAUTHORIZED.into_response()
             }
         }
-    }))
+    })))
 }
 
 /// What requests are made of.
