@@ -1,8 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +13,9 @@ const RANDOM_BYTES: usize = 16;
 /// Prefix and random part, which the checksum covers.
 const CHECKED: usize = 26;
 const LENGTH: usize = 32;
+
+/// The alphabet of base64url (RFC 4648 section 5).
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A bearer token: the secret itself.
 ///
@@ -63,19 +64,16 @@ impl Token {
         let text: &[u8; LENGTH] = text.try_into().map_err(|_| ParseTokenError)?;
         let (checked, checksum) = text.split_at(CHECKED);
         let random_part = checked.strip_prefix(PREFIX).ok_or(ParseTokenError)?;
-        if checksum != checksum_of(checked) {
+        if checksum != checksum_of(checked) || !is_random_part(random_part) {
             return Err(ParseTokenError);
         }
-        // Decoding is strict: the bits behind the 128th must be zero, so that no token has two texts.
-        let mut random = Zeroizing::new([0; RANDOM_BYTES]);
-        URL_SAFE_NO_PAD.decode_slice(random_part, &mut *random).map_err(|_| ParseTokenError)?;
         Ok(Self { text: Zeroizing::new(*text) })
     }
 
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);
-        encode_exactly(random, &mut text[PREFIX.len()..CHECKED]);
+        encode(u128::from_be_bytes(*random), &mut text[PREFIX.len()..CHECKED]);
         let checksum = checksum_of(&text[..CHECKED]);
         text[CHECKED..].copy_from_slice(&checksum);
         Self { text }
@@ -114,15 +112,25 @@ pub struct RandomError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 fn checksum_of(checked: &[u8]) -> [u8; LENGTH - CHECKED] {
     let mut text = [0; LENGTH - CHECKED];
-    encode_exactly(&crc32fast::hash(checked).to_be_bytes(), &mut text);
+    encode(u128::from(crc32fast::hash(checked)) << 96, &mut text);
     text
 }
 
-/// Encodes into a buffer of just the right size. Were it not, the zeros that stay are no base64url,
-/// so that what comes of it is refused.
-fn encode_exactly(bytes: &[u8], text: &mut [u8]) {
-    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
-    debug_assert!(written.is_ok());
+/// Writes the leading bits of `bits` as base64url, 6 to a character. Behind the 128th come zeros.
+fn encode(mut bits: u128, text: &mut [u8]) {
+    for character in text {
+        *character = ALPHABET[(bits >> 122) as usize];
+        bits <<= 6;
+    }
+}
+
+/// Whether 128 bits are encoded so: the 4 bits behind them have to be zero, for otherwise a token would
+/// have several texts.
+fn is_random_part(text: &[u8]) -> bool {
+    let is_of_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
+    // Without an early end, which lets the compiler look at all of them at once.
+    text.iter().fold(true, |all, byte| all & is_of_alphabet(byte))
+        && matches!(text.last(), Some(b'A' | b'Q' | b'g' | b'w'))
 }
 
 /// The SHA-256 of a [`Token`]'s text: what a store keeps, and looks up by.
