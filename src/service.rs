@@ -31,13 +31,20 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub struct AuthService<S, T> {
     inner: S,
+    guard: Arc<Guard<T>>,
+}
+
+/// What the clones of a service share. Routers clone a service for each request, and each reference that
+/// is counted then is one that all threads write to.
+#[derive(Debug)]
+struct Guard<T> {
     store: T,
     config: Arc<Config>,
 }
 
 impl<S, T> AuthService<S, T> {
-    pub(crate) const fn new(inner: S, store: T, config: Arc<Config>) -> Self {
-        Self { inner, store, config }
+    pub(crate) fn new(inner: S, store: T, config: Arc<Config>) -> Self {
+        Self { inner, guard: Arc::new(Guard { store, config }) }
     }
 }
 
@@ -56,25 +63,22 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let required = match self.config.policy.requirement(&request) {
+        let Guard { store, config } = &*self.guard;
+        let required = match config.policy.requirement(&request) {
             Requirement::Public => return ResponseFuture::called(self.inner.call(request)),
             Requirement::Permissions(required) => required,
         };
         let token = match Credentials::from_headers(request.headers()) {
             Credentials::Bearer(token) => token,
             Credentials::Absent => {
-                return ResponseFuture::refused(&self.config, &request, Denial::CredentialsAbsent);
+                return ResponseFuture::refused(config, &request, Denial::CredentialsAbsent);
             }
             Credentials::Malformed => {
-                return ResponseFuture::refused(
-                    &self.config,
-                    &request,
-                    Denial::CredentialsMalformed,
-                );
+                return ResponseFuture::refused(config, &request, Denial::CredentialsMalformed);
             }
         };
-        match self.store.find(&token.digest()) {
-            Lookup::Ready(found) => match admit(&mut request, found, required, &self.config) {
+        match store.find(&token.digest()) {
+            Lookup::Ready(found) => match admit(&mut request, found, required, config) {
                 Ok(()) => ResponseFuture::called(self.inner.call(request)),
                 Err(refused) => ResponseFuture::answered(refused),
             },
@@ -82,7 +86,7 @@ where
                 // The service that was polled ready is the one to call; its clone is polled anew.
                 let clone = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, clone);
-                let config = Arc::clone(&self.config);
+                let config = Arc::clone(config);
                 ResponseFuture::waiting(Waiting { lookup, request, required, service, config })
             }
         }
