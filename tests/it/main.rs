@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::needless_pass_by_value,
+    clippy::pedantic,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
