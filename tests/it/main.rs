@@ -12,3 +12,4 @@
 mod support;
 
 mod layer;
+mod undo_rotation;
