@@ -181,7 +181,7 @@ impl NewToken {
     /// [`NewTokenError`] if the name, the permissions or the expiry cannot be, or if the operating
     /// system gives no random bits.
     pub fn issue(&self, now: UtcDateTime) -> Result<(Token, TokenRecord), NewTokenError> {
-        if self.name.as_deref().is_some_and(|name| name.parse::<Token>().is_ok()) {
+        if self.name.as_deref().is_some_and(Token::is_within) {
             return Err(NameError::IsToken.into());
         }
         let token = Token::generate()?;
@@ -354,8 +354,8 @@ pub enum NameError {
     /// The name has a control or formatting character.
     #[error("a token's name cannot have control or formatting characters, and this one has U+{:04X}", u32::from(*.0))]
     Unprintable(char),
-    /// The name is a token: a secret does not belong where it is shown.
-    #[error("a token's name is shown to everybody, and this one is itself a token")]
+    /// The name is a token, or has one in it: a secret does not belong where it is shown.
+    #[error("a token's name is shown to everybody, and this one has a token in it")]
     IsToken,
 }
 

@@ -72,6 +72,11 @@ impl Token {
         Ok(Self { text: Zeroizing::new(*text) })
     }
 
+    /// Whether there is a token in a text, which is then not to be shown.
+    pub(crate) fn is_within(text: &str) -> bool {
+        text.as_bytes().windows(LENGTH).any(|window| Self::from_bytes(window).is_ok())
+    }
+
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);

@@ -133,7 +133,7 @@ impl Document {
                 key: key.to_owned(),
                 candidates: self.records().filter(|record| begins(record)).cloned().collect(),
             }),
-            (None, _) if key.starts_with("oct_") => Err(ChangeError::KeyIsToken),
+            (None, _) if key.contains("oct_") => Err(ChangeError::KeyIsToken),
             (None, _) => Err(ChangeError::NotFound { key: key.to_owned() }),
         }
     }
