@@ -13,3 +13,5 @@ mod support;
 
 mod layer;
 mod undo_rotation;
+#[cfg(all(feature = "cli", unix))]
+mod cli;
