@@ -50,6 +50,9 @@
 //!
 //! None is on by default.
 //!
+//! - `cli`: the token commands for programs that are built with clap, in the module `cli`, and the
+//!   binary `opencode-auth` that has them. Without it, there is no clap among the dependencies.
+//!
 //! # Security
 //!
 //! - Doubt is a refusal. A path that two routers could read differently needs every permission, a method
@@ -78,6 +81,8 @@ mod response;
 mod event;
 mod layer;
 mod service;
+#[cfg(feature = "cli")]
+pub mod cli;
 
 pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};

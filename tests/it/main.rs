@@ -19,6 +19,8 @@ mod support_store;
 
 mod answers;
 mod attacks;
+#[cfg(all(feature = "cli", unix))]
+mod cli;
 mod credentials;
 mod events;
 mod example_server;
@@ -33,4 +35,5 @@ mod store_file;
 mod store_format;
 mod store_unknown;
 mod truth_table;
+mod undo_rotation;
 mod values;
