@@ -8,7 +8,7 @@ use time::UtcDateTime;
 
 use crate::cli::wording;
 use crate::record::TokenRecord;
-use crate::store::{FileTokenStore, StoreError};
+use crate::store::{FileTokenStore, StoreError, quoted};
 
 /// What was found, in lines.
 pub(super) struct Findings {
@@ -100,7 +100,7 @@ fn check_writing(path: &Path, findings: &mut Findings) {
     let lock = Path::new(&lock);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };
     if !metadata.is_file() {
-        let remedy = wording::quoted(lock);
+        let remedy = quoted(lock);
         findings.wrong(&format!(
             "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away: mv {remedy} {remedy}.old",
             lock.display()
@@ -110,7 +110,7 @@ fn check_writing(path: &Path, findings: &mut Findings) {
             "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: \
              sudo chown \"$USER\" {}",
             lock.display(),
-            wording::quoted(lock),
+            quoted(lock),
         ));
     }
 }

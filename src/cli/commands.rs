@@ -34,6 +34,7 @@ impl Session {
         if let Some(name) = arguments.name {
             new = new.name(name);
         }
+        will_be_heard("create the token")?;
         let store = self.open()?;
         let created =
             store.create(new).map_err(|error| self.failure("create the token", &error))?;
@@ -55,6 +56,7 @@ impl Session {
     }
 
     pub(super) fn rotate(&self, arguments: &Rotate) -> Result<Exit, Failure> {
+        will_be_heard("rotate the token")?;
         let store = self.open()?;
         let rotated = store
             .rotate(&arguments.key)
@@ -216,6 +218,17 @@ fn say_how_to_use(record: &TokenRecord, store: &Path) {
         "The token is shown only this once. With it in the variable TOKEN, try:\n  \
          curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:4096/config",
     );
+}
+
+/// A token is shown once. Nothing is done if that one time is lost from the start.
+fn will_be_heard(what: &str) -> Result<(), Failure> {
+    if output::discards_tokens() {
+        return Err(format!(
+            "failed to {what}: standard output is closed or /dev/null, and the token would be lost; \
+             let it go to a terminal, a pipe or a file"
+        ));
+    }
+    Ok(())
 }
 
 /// A change that was made, or the warning that the disk has not confirmed it.

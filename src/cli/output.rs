@@ -35,6 +35,23 @@ pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&text)
 }
 
+/// Whether a token that is written to standard output is sure to be lost. A stream that was closed when
+/// the program started has been replaced by `/dev/null` by now, so that writing to it does not fail.
+#[cfg(unix)]
+pub(super) fn discards_tokens() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let null = std::fs::metadata("/dev/null").map(|metadata| metadata.rdev());
+    let stdout = rustix::fs::fstat(io::stdout());
+    matches!((null, stdout), (Ok(null), Ok(stdout)) if null == stdout.st_rdev)
+}
+
+/// Elsewhere a write to a closed stream fails, or there is no telling.
+#[cfg(not(unix))]
+pub(super) fn discards_tokens() -> bool {
+    false
+}
+
 /// A new token on standard output, alone on its line, or in a JSON object with its record. Here, a
 /// reader that is gone is an error: nobody has the token then.
 pub(super) fn print_token(token: &Token, record: &TokenRecord, as_json: bool) -> io::Result<()> {

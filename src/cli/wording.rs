@@ -7,7 +7,7 @@ use time::macros::format_description;
 
 use crate::cli::relative;
 use crate::record::{NewTokenError, TokenRecord};
-use crate::store::{ChangeError, StoreError, TrustProblem};
+use crate::store::{ChangeError, StoreError, TrustProblem, quoted};
 
 /// A token as a sentence names it: `3f9c0a1b2c3d (laptop)`.
 pub(super) fn token(record: &TokenRecord) -> String {
@@ -123,11 +123,6 @@ fn name_in(users: &str, id: u32) -> Option<&str> {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(id)).then_some(name)
     })
-}
-
-/// A path as one word of a shell command.
-pub(super) fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

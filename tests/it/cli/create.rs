@@ -254,6 +254,30 @@ error: failed to write the new token to standard output: No space left on device
     }
 }
 
+/// The runtime of Rust opens `/dev/null` in the place of a closed stream, to which writing never fails.
+#[test]
+fn nothing_is_created_or_rotated_if_the_token_would_be_lost() {
+    let home = Home::new();
+    home.create(&["--name", "ci"]);
+    let records = home.records();
+    for (arguments, redirection) in [
+        ("create", ">&-"),
+        ("create --json", ">/dev/null"),
+        ("rotate ci", ">&-"),
+        ("rotate ci --json", ">/dev/null"),
+    ] {
+        let script = format!("opencode-auth token {arguments} {redirection}");
+        let answer = Answer::of(home.program("sh").args(["-c", &script]));
+        let what = arguments.split(' ').next().unwrap();
+        let expected = format!(
+            "error: failed to {what} the token: standard output is closed or /dev/null, and the token \
+             would be lost; let it go to a terminal, a pipe or a file\n"
+        );
+        answer.is(1, "", expected);
+        assert_eq!(home.records(), records, "{script}");
+    }
+}
+
 #[test]
 fn nobody_to_tell_is_no_failure() {
     let home = Home::new();
