@@ -78,6 +78,9 @@ mod response;
 mod event;
 mod layer;
 mod service;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};
