@@ -86,7 +86,7 @@ pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};
 pub use crate::layer::AuthLayer;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
-pub use crate::policy::{Ambiguity, Explanation, PathPrefix, Policy, Requirement, Rule};
+pub use crate::policy::{Ambiguity, Explanation, Operation, PathPrefix, Policy, Requirement, Rule};
 pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{
     Expiry, NameError, NewToken, NewTokenError, ParseExpiryError, TokenRecord,
@@ -100,3 +100,7 @@ pub use crate::store::{
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

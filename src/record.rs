@@ -108,12 +108,14 @@ impl TokenRecord {
         digest: TokenDigest,
         now: UtcDateTime,
     ) -> Result<Self, NewTokenError> {
-        let expires_at = self
-            .expires_at
-            .map(|expires_at| {
-                now.checked_add(expires_at - self.created_at).ok_or(NewTokenError::TimeOutOfRange)
-            })
-            .transpose()?;
+        let lifetime = self.expires_at.map(|expires_at| expires_at - self.created_at);
+        let expires_at = match lifetime {
+            None => None,
+            Some(lifetime) if lifetime.is_positive() => {
+                Some(now.checked_add(lifetime).ok_or(NewTokenError::TimeOutOfRange)?)
+            }
+            Some(_) => return Err(NewTokenError::ExpiryInThePast),
+        };
         Self::new(self.id, self.name(), digest, self.permissions, now, expires_at)
     }
 }

@@ -174,10 +174,14 @@ impl FileTokenStore {
     /// Changes the file's content, so that every request that starts after this returned sees it.
     fn change<T>(
         &self,
-        change: impl FnOnce(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
+        change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
     ) -> Result<(T, Durability), ChangeError> {
         // Where a dotfile manager put a link, the link stays.
         let target = trust::resolve(self.path())?;
+        if let Ok(false) = directory_of(&target).try_exists() {
+            // What an empty store refuses leaves nothing behind, not even a directory.
+            change(&mut Document::default(), UtcDateTime::now())?;
+        }
         let new_directories = create_directory(directory_of(&target))?;
         let lock =
             StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;

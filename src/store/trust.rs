@@ -100,10 +100,11 @@ impl Stamp {
         const COARSEST: Duration = Duration::from_secs(2);
         let long_ago = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > COARSEST);
         #[cfg(unix)]
-        let changed_long_ago = u64::try_from(self.changed.0).map_or(true, |seconds| {
-            // Whole seconds are rounded up: the part of a second only makes the time later.
-            long_ago(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.saturating_add(1)))
-        });
+        let changed_long_ago = {
+            // Rounded up to whole seconds: that can only make the change younger.
+            let seconds = u64::try_from(self.changed.0).unwrap_or_default().saturating_add(1);
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).is_some_and(long_ago)
+        };
         #[cfg(not(unix))]
         let changed_long_ago = true;
         changed_long_ago && self.modified.is_some_and(long_ago)

@@ -151,7 +151,7 @@ fn each_change_of_the_files_state_is_one_event() {
     };
     // The file was missing when the store was opened.
     assert_eq!((look(), look()), (Ok(true), Ok(true)));
-    assert_eq!(events(), ["INFO token store can be read again"]);
+    assert_eq!(events(), ["INFO token store is there"]);
 
     fs::write(&path, r#"{"version": 1, "tokens": [oct_planted"#).unwrap();
     let error = look().unwrap_err();
@@ -173,5 +173,5 @@ fn each_change_of_the_files_state_is_one_event() {
 
     fs::write(&path, &good).unwrap();
     assert_eq!(look(), Ok(true));
-    assert_eq!(events(), ["INFO token store can be read again"]);
+    assert_eq!(events(), ["INFO token store is there"]);
 }

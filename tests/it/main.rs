@@ -3,27 +3,39 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::print_stderr,
+    clippy::too_many_lines,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a test says what went wrong by panicking; its helpers are not an API"
+    reason = "a test says what went wrong by panicking; its tables are long; its helpers are not an API"
 )]
 
 mod support;
+mod support_store;
 mod lenient;
 mod marked;
 mod recorder;
 
-mod answers;
-mod attacks;
-mod credentials;
-mod events;
-mod explain;
-mod layer;
-mod properties;
-mod raw;
-mod secrets;
-mod service;
-mod tidy;
-mod truth_table;
 mod values;
+mod credentials;
+mod explain;
+mod policy_opencode;
+mod answers;
+mod truth_table;
+mod layer;
+mod service;
+mod attacks;
+mod raw;
+mod properties;
+mod events;
+mod secrets;
+
+mod store_format;
+mod store_fields;
+mod store_unknown;
+mod store_file;
+
+mod example_server;
+
+mod tidy;

@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use opencode_auth::{MemoryTokenStore, NewToken, Permissions, Token};
-use serde_json::Value;
 use tower::{Service, ServiceExt as _};
 
 /// All 8 sets of permissions.
@@ -54,11 +53,6 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
 }
 
 /// Sends one request to a clone of the service.
@@ -75,4 +69,9 @@ where
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     }
+}
+
+/// Bytes as a file shows them.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -54,8 +54,8 @@ fn files_are_short_enough_to_be_read() {
             None => content.lines().count(),
         };
         let most = match &*name {
-            // Fifty lines are the table of problems.
-            "src/store/format.rs" => 480,
+            // One grammar, with the table of what can be wrong with it.
+            "src/store/format.rs" => 500,
             _ => 400,
         };
         assert!(lines <= most, "{name} has {lines} lines");
