@@ -15,6 +15,8 @@ export RUSTC_BOOTSTRAP=1
 for target; do
     mkdir -p "fuzz/corpus/$target"
     echo "== $target for $seconds s"
-    cargo fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    dictionary=
+    [ ! -f "fuzz/seeds/$target.dict" ] || dictionary=-dict=fuzz/seeds/$target.dict
+    cargo fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- $dictionary \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
 done

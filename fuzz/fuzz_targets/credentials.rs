@@ -20,7 +20,8 @@ fuzz_target!(|data: &[u8]| {
         headers.append("authorization", value);
     }
     match (Credentials::from_headers(&headers), expected(&values)) {
-        (Credentials::Absent, Expected::Absent) | (Credentials::Malformed, Expected::Malformed) => {}
+        (Credentials::Absent, Expected::Absent) | (Credentials::Malformed, Expected::Malformed) => {
+        }
         (Credentials::Bearer(token), Expected::Token(text)) => {
             assert_eq!(token.expose_secret().as_bytes(), text);
         }
@@ -43,7 +44,9 @@ fn expected(values: &[Vec<u8>]) -> Expected<'_> {
         return Expected::Absent;
     }
     match rest.iter().position(|byte| *byte != b' ') {
-        Some(spaces @ 1..) if reference::is_token(&rest[spaces..]) => Expected::Token(&rest[spaces..]),
+        Some(spaces @ 1..) if reference::is_token(&rest[spaces..]) => {
+            Expected::Token(&rest[spaces..])
+        }
         _ => Expected::Malformed,
     }
 }

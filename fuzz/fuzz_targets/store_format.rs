@@ -33,7 +33,8 @@ fuzz_target!(|file: &[u8]| {
         assert!(same(&before, &after, &OF_A_TOKEN));
         let id: String = serde_json::from_str(before["id"].get()).expect("a string");
         assert_eq!(id, record.id().as_str());
-        let permissions: Vec<String> = serde_json::from_str(before["permissions"].get()).expect("strings");
+        let permissions: Vec<String> =
+            serde_json::from_str(before["permissions"].get()).expect("strings");
         let mut held: Vec<_> = record.permissions().iter().map(|held| held.as_str()).collect();
         let mut written: Vec<_> = permissions.iter().map(String::as_str).collect();
         held.sort_unstable();

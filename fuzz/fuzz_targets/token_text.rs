@@ -38,7 +38,14 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(record.name(), Some(text));
         assert!((1..=64).contains(&text.chars().count()) && !text.contains(char::is_control));
         let (id, now) = (record.id(), record.created_at());
-        let again = TokenRecord::new(id, Some(text), token.digest(), record.permissions(), now, record.expires_at());
+        let again = TokenRecord::new(
+            id,
+            Some(text),
+            token.digest(),
+            record.permissions(),
+            now,
+            record.expires_at(),
+        );
         assert_eq!(again.ok(), Some(record));
     }
 });
