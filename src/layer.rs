@@ -42,25 +42,25 @@ use crate::service::{AuthService, Config};
 #[must_use]
 pub struct AuthLayer<T> {
     store: T,
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl<T> AuthLayer<T> {
     /// Checks tokens against this store, by [`Policy::default`].
     pub fn new(store: T) -> Self {
-        Self { store, config: Config::default() }
+        Self { store, config: Arc::default() }
     }
 
     /// Sets what requests need.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.config.policy = Arc::new(policy);
+        self.config_mut().policy = policy;
         self
     }
 
     /// Sets the realm that challenges name, `opencode` by default. Any text will do: what a quoted
     /// string cannot hold is replaced by `_`.
     pub fn realm(mut self, realm: &str) -> Self {
-        self.config.answers.set_realm(realm);
+        self.config_mut().answers.set_realm(realm);
         self
     }
 
@@ -81,7 +81,7 @@ impl<T> AuthLayer<T> {
         mut self,
         body: impl Fn(&Denial) -> (HeaderValue, Bytes) + Send + Sync + 'static,
     ) -> Self {
-        self.config.answers.set_body(body);
+        self.config_mut().answers.set_body(body);
         self
     }
 
@@ -92,8 +92,12 @@ impl<T> AuthLayer<T> {
     /// By default it is taken off, so that a handler that passes requests on cannot hand the token to
     /// another server.
     pub fn forward_credentials(mut self, forward: bool) -> Self {
-        self.config.forward_credentials = forward;
+        self.config_mut().forward_credentials = forward;
         self
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
     }
 }
 
@@ -101,6 +105,6 @@ impl<S, T: Clone> Layer<S> for AuthLayer<T> {
     type Service = AuthService<S, T>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthService::new(inner, self.store.clone(), self.config.clone())
+        AuthService::new(inner, self.store.clone(), Arc::clone(&self.config))
     }
 }

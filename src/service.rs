@@ -22,7 +22,7 @@ use crate::store::{Lookup, LookupFuture, LookupResult, StoreError, TokenStore};
 /// What a layer hands to each of its services.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Policy,
     pub(crate) answers: Answers,
     pub(crate) forward_credentials: bool,
 }
@@ -31,13 +31,20 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub struct AuthService<S, T> {
     inner: S,
+    guard: Arc<Guard<T>>,
+}
+
+/// What the clones of a service share. Routers clone a service for each request, and each reference that
+/// is counted then is one that all threads write to.
+#[derive(Debug)]
+struct Guard<T> {
     store: T,
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl<S, T> AuthService<S, T> {
-    pub(crate) const fn new(inner: S, store: T, config: Config) -> Self {
-        Self { inner, store, config }
+    pub(crate) fn new(inner: S, store: T, config: Arc<Config>) -> Self {
+        Self { inner, guard: Arc::new(Guard { store, config }) }
     }
 }
 
@@ -55,51 +62,48 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let required = match self.config.policy.requirement(&request) {
+    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+        let Guard { store, config } = &*self.guard;
+        let required = match config.policy.requirement(&request) {
             Requirement::Public => return ResponseFuture::called(self.inner.call(request)),
             Requirement::Permissions(required) => required,
         };
         let token = match Credentials::from_headers(request.headers()) {
             Credentials::Bearer(token) => token,
             Credentials::Absent => {
-                return ResponseFuture::refused(&self.config, &request, Denial::CredentialsAbsent);
+                return ResponseFuture::refused(config, &request, Denial::CredentialsAbsent);
             }
             Credentials::Malformed => {
-                return ResponseFuture::refused(
-                    &self.config,
-                    &request,
-                    Denial::CredentialsMalformed,
-                );
+                return ResponseFuture::refused(config, &request, Denial::CredentialsMalformed);
             }
         };
-        match self.store.find(&token.digest()) {
-            Lookup::Ready(found) => match admit(request, found, required, &self.config) {
-                Ok(request) => ResponseFuture::called(self.inner.call(request)),
+        match store.find(&token.digest()) {
+            Lookup::Ready(found) => match admit(&mut request, found, required, config) {
+                Ok(()) => ResponseFuture::called(self.inner.call(request)),
                 Err(refused) => ResponseFuture::answered(refused),
             },
             Lookup::Pending(lookup) => {
                 // The service that was polled ready is the one to call; its clone is polled anew.
                 let clone = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, clone);
-                let config = self.config.clone();
+                let config = Arc::clone(config);
                 ResponseFuture::waiting(Waiting { lookup, request, required, service, config })
             }
         }
     }
 }
 
-/// The request as it goes on, or the answer if it does not.
+/// Makes the request what it is to be if it goes on; otherwise this is the answer.
 fn admit<B, R: From<Bytes>>(
-    mut request: Request<B>,
+    request: &mut Request<B>,
     found: LookupResult,
     required: Permissions,
     config: &Config,
-) -> Result<Request<B>, Response<R>> {
+) -> Result<(), Response<R>> {
     let record = match found {
         Ok(record) => record,
         Err(failure) => {
-            return Err(refuse(config, &request, Denial::StoreUnavailable, Some(&failure)));
+            return Err(refuse(config, request, Denial::StoreUnavailable, Some(&failure)));
         }
     };
     match authorize(record, required, UtcDateTime::now()) {
@@ -110,9 +114,9 @@ fn admit<B, R: From<Bytes>>(
                 value.set_sensitive(true);
             }
             request.extensions_mut().insert(principal);
-            Ok(request)
+            Ok(())
         }
-        Err(denial) => Err(refuse(config, &request, denial, None)),
+        Err(denial) => Err(refuse(config, request, denial, None)),
     }
 }
 
@@ -150,7 +154,7 @@ struct Waiting<S, B> {
     request: Request<B>,
     required: Permissions,
     service: S,
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
@@ -197,9 +201,9 @@ where
                     let Some(pending) = waiting else { return Poll::Pending };
                     let found = ready!(pending.lookup.as_mut().poll(context));
                     let Some(pending) = waiting.take() else { return Poll::Pending };
-                    let Waiting { request, required, mut service, config, .. } = *pending;
-                    match admit(request, found, required, &config) {
-                        Ok(request) => State::Called { future: service.call(request) },
+                    let Waiting { mut request, required, mut service, config, .. } = *pending;
+                    match admit(&mut request, found, required, &config) {
+                        Ok(()) => State::Called { future: service.call(request) },
                         Err(refused) => State::Answered { response: Some(refused) },
                     }
                 }

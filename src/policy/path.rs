@@ -60,7 +60,7 @@ impl<'a> CanonicalPath<'a> {
         // `//` is two slashes with nothing between, and not a root with a slash after it.
         if !segments.is_empty() {
             let counted = segments.strip_suffix('/').unwrap_or(segments);
-            counted.split('/').try_for_each(check_segment)?;
+            counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
         }
         Ok(Self { path })
     }
@@ -74,7 +74,13 @@ impl<'a> CanonicalPath<'a> {
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
         let mut rest = self.path;
         for wanted in &prefix.segments {
+            // Most paths differ in the first character, and then the end of the segment need not be found.
             let segments = rest.strip_prefix('/')?;
+            let first = segments.as_bytes().first()?;
+            let differs = |wanted: &u8| *first != b'%' && !first.eq_ignore_ascii_case(wanted);
+            if wanted.first().is_some_and(differs) {
+                return None;
+            }
             let (segment, after) = segments.split_at(segments.find('/').unwrap_or(segments.len()));
             if !reads_as(segment, wanted) {
                 return None;
@@ -102,7 +108,7 @@ impl PathPrefix {
     pub(crate) fn new(text: &str) -> Self {
         let mut segments: Vec<Box<[u8]>> = Vec::new();
         for segment in text.split('/') {
-            let decoded: Vec<u8> = decode(segment).collect();
+            let decoded: Vec<u8> = decode(segment.as_bytes()).collect();
             match &*decoded {
                 b"" | b"." => {}
                 b".." => drop(segments.pop()),
@@ -123,18 +129,18 @@ impl fmt::Display for PathPrefix {
 }
 
 /// A segment's bytes, decoded once.
-fn decode(segment: &str) -> PercentDecode<'_> {
-    percent_decode(segment.as_bytes())
+fn decode(segment: &[u8]) -> PercentDecode<'_> {
+    percent_decode(segment)
 }
 
 fn reads_as(segment: &str, wanted: &[u8]) -> bool {
-    let mut bytes = decode(segment);
+    let mut bytes = decode(segment.as_bytes());
     wanted.iter().all(|wanted| bytes.next().is_some_and(|byte| byte.eq_ignore_ascii_case(wanted)))
         && bytes.next().is_none()
 }
 
-fn check_segment(segment: &str) -> Result<(), Ambiguity> {
-    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+fn check_segment(segment: &[u8]) -> Result<(), Ambiguity> {
+    if segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
         return if segment.is_empty() { Err(Ambiguity::EmptySegment) } else { Ok(()) };
     }
     let mut bytes = decode(segment);

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::pedantic,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
@@ -16,6 +17,8 @@ mod support_store;
 mod lenient;
 mod marked;
 mod recorder;
+mod support;
+mod support_store;
 
 mod values;
 mod credentials;
@@ -39,3 +42,20 @@ mod store_file;
 mod example_server;
 
 mod tidy;
+mod answers;
+mod attacks;
+mod credentials;
+mod events;
+mod example_server;
+mod layer;
+mod policy_opencode;
+mod properties;
+mod raw;
+mod secrets;
+mod service;
+mod store_fields;
+mod store_file;
+mod store_format;
+mod store_unknown;
+mod truth_table;
+mod values;

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use opencode_auth::{MemoryTokenStore, NewToken, Permissions, Token};
+use serde_json::Value;
 use tower::{Service, ServiceExt as _};
 
 /// All 8 sets of permissions.
@@ -52,6 +53,11 @@ pub struct Answer {
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
     }
 }
 

@@ -1,0 +1,335 @@
+//! What is measured.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use opencode_auth::{
+    AuthLayer, Credentials, Denial, FileTokenStore, Lookup, Policy, Principal, Requirement, Token,
+    TokenStore, authorize,
+};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use time::UtcDateTime;
+use tower::{Layer as _, Service, ServiceExt as _};
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+
+use crate::store_file;
+
+pub const BARE: &str = "bare router";
+pub const STATIC: &str = "tower-http, one static token";
+pub const DIGEST: &str = "one SHA-256 of a token";
+
+/// Each with the name it has in the names of cases.
+const POLICIES: [(&str, fn() -> Policy); 1] = [("", Policy::default)];
+
+/// How many requests are made before they are sent, so that making them is not measured.
+const BATCH: u64 = 64;
+
+/// Something to measure: how long that many times take.
+pub struct Case {
+    pub name: String,
+    pub run: Box<dyn Fn(u64) -> Duration>,
+}
+
+/// What stands together in the report.
+pub struct Group<'a> {
+    pub name: &'static str,
+    pub cases: &'a [Case],
+}
+
+pub struct Cases {
+    requests: Vec<Case>,
+    refusals: Vec<Case>,
+    decisions: Vec<Case>,
+    threads: Vec<Case>,
+    _directory: TempDir,
+}
+
+impl Cases {
+    /// Cases with stores of so many tokens.
+    pub fn new(sizes: &[(&'static str, usize)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let stores: Vec<(&str, Token, FileTokenStore)> = sizes
+            .iter()
+            .map(|(name, tokens)| {
+                let path = directory.path().join(format!("{tokens}.json"));
+                let token = store_file::write(&path, *tokens);
+                (*name, token, FileTokenStore::open(&path).unwrap())
+            })
+            .collect();
+        // A file that changed in the last two seconds is read with every look, for its time might stand still.
+        std::thread::sleep(Duration::from_secs(4));
+        Self {
+            requests: requests(&stores),
+            refusals: refusals(&stores[0]),
+            decisions: decisions(&stores),
+            threads: threads(&stores[0]),
+            _directory: directory,
+        }
+    }
+
+    pub fn groups(&self) -> [Group<'_>; 4] {
+        [
+            Group { name: "allowed requests", cases: &self.requests },
+            Group { name: "refused requests", cases: &self.refusals },
+            Group { name: "decisions", cases: &self.decisions },
+            Group { name: "threads", cases: &self.threads },
+        ]
+    }
+}
+
+fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
+    let (_, token, _) = &stores[0];
+    let allowed = |name: String, token, app| {
+        request_case(name, app, Template::new("/config", Some(token)), StatusCode::OK)
+    };
+    let mut cases = vec![
+        allowed(BARE.to_owned(), token, served(router())),
+        allowed(STATIC.to_owned(), token, with_static_token(token)),
+        allowed("axum from_fn, one static token".to_owned(), token, with_from_fn(token)),
+    ];
+    for (policy_name, policy) in POLICIES {
+        for (name, token, store) in stores {
+            let layer = || AuthLayer::new(store.clone()).policy(policy());
+            let name = format!("{name}{policy_name}");
+            cases.push(allowed(format!("layer, {name}"), token, served(router().layer(layer()))));
+            cases.push(request_case(
+                format!("around the router, {name}"),
+                layer().layer(served(router())),
+                Template::new("/config", Some(token)),
+                StatusCode::OK,
+            ));
+        }
+    }
+    cases
+}
+
+fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
+    let unknown = Token::generate().unwrap();
+    let reader_store = opencode_auth::MemoryTokenStore::new();
+    let created = reader_store
+        .create(opencode_auth::NewToken::new().permissions(opencode_auth::Permissions::READ))
+        .unwrap();
+    let app = || served(router().layer(AuthLayer::new(store.clone())));
+    let case = |name: &str, app, path, token, status| {
+        request_case(name.to_owned(), app, Template::new(path, token), status)
+    };
+    vec![
+        case(
+            "refused: absent (static layer)",
+            with_static_token(token),
+            "/config",
+            None,
+            StatusCode::UNAUTHORIZED,
+        ),
+        case("refused: absent", app(), "/config", None, StatusCode::UNAUTHORIZED),
+        case("refused: unknown", app(), "/config", Some(&unknown), StatusCode::UNAUTHORIZED),
+        case(
+            "refused: insufficient",
+            served(router().layer(AuthLayer::new(reader_store))),
+            "/session",
+            Some(&created.token),
+            StatusCode::FORBIDDEN,
+        ),
+    ]
+}
+
+fn decisions(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
+    let secret: [u8; 32] = stores[0].1.expose_secret().as_bytes().try_into().unwrap();
+    let mut cases = vec![loop_case(DIGEST.to_owned(), move || {
+        black_box(Sha256::digest(black_box(&secret)));
+    })];
+    for (policy_name, policy) in POLICIES {
+        for (name, token, store) in stores {
+            let request = Template::new("/config", Some(token)).request();
+            let (policy, store) = (policy(), store.clone());
+            cases.push(loop_case(format!("decision, {name}{policy_name}"), move || {
+                let _ = black_box(decide(black_box(&request), &policy, &store).unwrap());
+            }));
+        }
+    }
+    cases
+}
+
+/// The cost of a request on each of two threads, beside its cost on one: with the same token on both, and
+/// with all that they share in two.
+fn threads(store: &(&str, Token, FileTokenStore)) -> Vec<Case> {
+    let (_, token, store) = store;
+    let template = Template::new("/config", Some(token));
+
+    let shared = served(router().layer(AuthLayer::new(store.clone())));
+    let apart = {
+        let store = FileTokenStore::open(store.path()).unwrap();
+        served(router().layer(AuthLayer::new(store)))
+    };
+    let bare = served(router());
+    vec![
+        thread_case("bare router, one thread", vec![bare.clone()], &template),
+        thread_case("bare router, two threads", vec![bare.clone(), bare], &template),
+        thread_case("layer, one thread", vec![shared.clone()], &template),
+        thread_case("layer, two threads, nothing shared", vec![shared.clone(), apart], &template),
+        thread_case("layer, two threads, one token", vec![shared.clone(), shared], &template),
+    ]
+}
+
+/// What the layer decides, without a service: what was presented, what is needed, the record, the answer.
+fn decide<B>(
+    request: &axum::http::Request<B>,
+    policy: &Policy,
+    store: &FileTokenStore,
+) -> Result<Principal, Denial> {
+    let Requirement::Permissions(required) = policy.requirement(request) else {
+        panic!("this route is not public")
+    };
+    let Credentials::Bearer(token) = Credentials::from_headers(request.headers()) else {
+        return Err(Denial::CredentialsAbsent);
+    };
+    let Lookup::Ready(Ok(record)) = store.find(&token.digest()) else {
+        return Err(Denial::StoreUnavailable);
+    };
+    authorize(record, required, UtcDateTime::now())
+}
+
+fn router() -> Router {
+    Router::new()
+        .route("/config", get(async || "config"))
+        .route("/session", get(async || "sessions"))
+        .route("/session/{id}", get(async || "session"))
+        .route("/file/content", get(async || "content"))
+}
+
+/// Makes the routes ready, as `axum::serve` does for each connection. Otherwise they are layered anew by
+/// each request.
+fn served(router: Router) -> Router {
+    router.with_state(())
+}
+
+fn expected_header(token: &Token) -> HeaderValue {
+    format!("Bearer {}", token.expose_secret()).parse().unwrap()
+}
+
+fn with_static_token(token: &Token) -> Router {
+    let expected = expected_header(token);
+    served(router().layer(ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
+        if request.headers().get(AUTHORIZATION) == Some(&expected) {
+            return Ok(());
+        }
+        Err(StatusCode::UNAUTHORIZED.into_response())
+    })))
+}
+
+fn with_from_fn(token: &Token) -> Router {
+    let expected = expected_header(token);
+    served(router().layer(from_fn(move |request: Request, next: Next| {
+        let is_expected = request.headers().get(AUTHORIZATION) == Some(&expected);
+        async move {
+            if is_expected {
+                next.run(request).await
+            } else {
+                StatusCode::UNAUTHORIZED.into_response()
+            }
+        }
+    })))
+}
+
+/// What requests are made of.
+#[derive(Clone)]
+struct Template {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Template {
+    fn new(path: &'static str, token: Option<&Token>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("localhost:4096"));
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        headers.insert("user-agent", HeaderValue::from_static("opencode/1.0"));
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, expected_header(token));
+        }
+        Self { uri: Uri::from_static(path), headers }
+    }
+
+    fn request(&self) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+trait App: Service<Request, Response = Response, Error = Infallible> + Clone + 'static {}
+
+impl<S: Service<Request, Response = Response, Error = Infallible> + Clone + 'static> App for S {}
+
+/// Sends requests one after another, as a connection does: each to a clone of the service.
+fn request_case(name: String, app: impl App, template: Template, expected: StatusCode) -> Case {
+    let runtime = runtime();
+    let answer = runtime.block_on(app.clone().oneshot(template.request())).unwrap();
+    assert_eq!(answer.status(), expected, "{name}");
+    let run = move |times| runtime.block_on(send(&app, &template, times));
+    Case { name, run: Box::new(run) }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+async fn send(app: &impl App, template: &Template, times: u64) -> Duration {
+    let mut elapsed = Duration::ZERO;
+    let mut left = times;
+    let mut requests = Vec::with_capacity(BATCH as usize);
+    while left > 0 {
+        let size = left.min(BATCH);
+        left -= size;
+        requests.extend((0..size).map(|_| template.request()));
+        let started = Instant::now();
+        for request in requests.drain(..) {
+            drop(black_box(app.clone().oneshot(request).await));
+        }
+        elapsed += started.elapsed();
+    }
+    elapsed
+}
+
+fn loop_case(name: String, once: impl Fn() + 'static) -> Case {
+    let run = move |times| {
+        let started = Instant::now();
+        (0..times).for_each(|_| once());
+        started.elapsed()
+    };
+    Case { name, run: Box::new(run) }
+}
+
+/// Sends as many requests from each of several threads, to an app each. The slower one counts.
+fn thread_case(name: &str, apps: Vec<Router>, template: &Template) -> Case {
+    let template = template.clone();
+    let run = move |times| {
+        let start = Arc::new(Barrier::new(apps.len()));
+        let threads: Vec<_> = apps
+            .iter()
+            .map(|app| {
+                let (app, template, start) = (app.clone(), template.clone(), Arc::clone(&start));
+                std::thread::spawn(move || {
+                    let runtime = runtime();
+                    start.wait();
+                    runtime.block_on(send(&app, &template, times))
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+    };
+    Case { name: name.to_owned(), run: Box::new(run) }
+}
