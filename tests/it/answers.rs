@@ -169,7 +169,7 @@ async fn a_store_that_cannot_tell_is_503_for_tokens_only() {
                        Try again later; the server's log has the reason.";
         assert_eq!(answer.status, 503);
         assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&answer.body).unwrap(),
+            answer.json(),
             json!({
                 "name": "ServiceUnavailableError",
                 "_tag": "ServiceUnavailableError",

@@ -6,10 +6,9 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::too_many_lines,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a test says what went wrong by panicking; its tables are long; its helpers are not an API"
+    reason = "a test says what went wrong by panicking; its tables are long, and its helpers are not an API"
 )]
 
 mod support;
@@ -17,8 +16,6 @@ mod support_store;
 mod lenient;
 mod marked;
 mod recorder;
-mod support;
-mod support_store;
 
 mod values;
 mod credentials;
@@ -42,20 +39,3 @@ mod store_file;
 mod example_server;
 
 mod tidy;
-mod answers;
-mod attacks;
-mod credentials;
-mod events;
-mod example_server;
-mod layer;
-mod policy_opencode;
-mod properties;
-mod raw;
-mod secrets;
-mod service;
-mod store_fields;
-mod store_file;
-mod store_format;
-mod store_unknown;
-mod truth_table;
-mod values;
