@@ -87,6 +87,9 @@ mod layer;
 mod service;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};

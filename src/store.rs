@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) mod document;
 mod error;
 mod file;
-mod format;
+pub(crate) mod format;
 mod location;
 mod lock;
 mod memory;

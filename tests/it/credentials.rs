@@ -5,7 +5,7 @@ use axum::http::HeaderValue;
 use opencode_auth::{AuthLayer, MemoryTokenStore, NewToken};
 
 use crate::marked::{Marks, routes};
-use crate::support::{authorized, request, send};
+use crate::support::{authorized, hexadecimal, request, send};
 
 #[tokio::test]
 async fn only_one_well_formed_bearer_token_is_credentials() {
@@ -13,8 +13,7 @@ async fn only_one_well_formed_bearer_token_is_credentials() {
     let created = store.create(NewToken::new().name("laptop")).unwrap();
     let app: Router = routes(&marks).layer(AuthLayer::new(store));
     let token = created.token.expose_secret();
-    let digest: String =
-        created.record.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hexadecimal(created.record.digest().as_bytes());
     let last = if token.ends_with('A') { 'B' } else { 'A' };
     let wrong_checksum = format!("{}{last}", &token[..31]);
     let invalid = Some(r#"Bearer realm="opencode", error="invalid_token""#);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// The prefixes of `Policy::default()` that lead to interactive routes.
 pub const INTERACTIVE: [&str; 3] = ["pty", "session", "message"];
 
-type Step = fn(String) -> String;
+type Step = fn(&str) -> String;
 
 /// In the order in which a reader would take them.
 const STEPS: [Step; 8] = [
@@ -26,7 +26,7 @@ const STEPS: [Step; 8] = [
 pub fn is_interactive_to_some_reader(path: &str) -> bool {
     let mut readings = BTreeSet::from([path.to_owned()]);
     for step in STEPS {
-        let further: Vec<_> = readings.iter().cloned().map(step).collect();
+        let further: Vec<_> = readings.iter().map(|reading| step(reading)).collect();
         readings.extend(further);
     }
     readings.iter().any(|reading| is_interactive(reading))
@@ -38,7 +38,7 @@ fn is_interactive(path: &str) -> bool {
 }
 
 /// Decodes what can be decoded, and leaves the rest as it is.
-fn decoded(path: String) -> String {
+fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut decoded = Vec::new();
     let mut position = 0;
@@ -54,25 +54,25 @@ fn decoded(path: String) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-fn cut_at_query_or_fragment(path: String) -> String {
+fn cut_at_query_or_fragment(path: &str) -> String {
     path.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-fn with_backslashes_as_slashes(path: String) -> String {
+fn with_backslashes_as_slashes(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-fn without_parameters(path: String) -> String {
+fn without_parameters(path: &str) -> String {
     let segments: Vec<_> =
         path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
     segments.join("/")
 }
 
-fn without_control_characters(path: String) -> String {
+fn without_control_characters(path: &str) -> String {
     path.replace(char::is_control, "")
 }
 
-fn without_dot_segments(path: String) -> String {
+fn without_dot_segments(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
         match segment {
@@ -84,6 +84,6 @@ fn without_dot_segments(path: String) -> String {
     segments.join("/")
 }
 
-fn folded(path: String) -> String {
+fn folded(path: &str) -> String {
     path.to_uppercase().to_lowercase()
 }

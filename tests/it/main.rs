@@ -8,7 +8,7 @@
     clippy::print_stderr,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a test says what went wrong by panicking; its helpers are not an API"
+    reason = "a test says what went wrong by panicking; its tables are long, and its helpers are not an API"
 )]
 
 mod lenient;
@@ -24,6 +24,7 @@ mod cli;
 mod credentials;
 mod events;
 mod example_server;
+mod explain;
 mod layer;
 mod policy_opencode;
 mod properties;
@@ -34,6 +35,7 @@ mod store_fields;
 mod store_file;
 mod store_format;
 mod store_unknown;
+mod tidy;
 mod truth_table;
 mod undo_rotation;
 mod values;

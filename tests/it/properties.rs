@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::OriginalUri;
 use axum::http::{Method, Request, Uri};
 use opencode_auth::{
     Credentials, Denial, Expiry, NewToken, Permission, Permissions, Policy, Requirement, Token,
@@ -30,8 +31,35 @@ fn method() -> impl Strategy<Value = Method> {
 /// Paths made of what matters in paths.
 fn path() -> impl Strategy<Value = String> {
     let pieces = [
-        "/", "/", "/", "pty", "session", "message", "config", "tui", "api", "v1", ".", "..", "%2e",
-        "%2F", "%5c", ";", "%3b", "%70", "%2570", "PTY", "s", "x", "%", "%00", "é", "\u{17f}", "?",
+        "/",
+        "/",
+        "/",
+        "pty",
+        "session",
+        "message",
+        "config",
+        "tui",
+        "prompt_async",
+        "shell",
+        "api",
+        "v1",
+        ".",
+        "..",
+        "%2e",
+        "%2F",
+        "%5c",
+        ";",
+        "%3b",
+        "%70",
+        "%2570",
+        "PTY",
+        "s",
+        "x",
+        "%",
+        "%00",
+        "é",
+        "\u{17f}",
+        "?",
         "\\",
     ];
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..9)
@@ -49,12 +77,18 @@ fn needed(policy: &Policy, method: &Method, path: &str) -> Option<Permissions> {
     }
 }
 
+/// Either set of rules, as it comes.
+fn rules() -> impl Strategy<Value = Policy> {
+    prop_oneof![Just(Policy::default()), Just(Policy::opencode())]
+}
+
 /// A policy with any mount and any interactive prefixes.
 fn policy() -> impl Strategy<Value = Policy> {
-    (prop::option::of(path()), prop::collection::vec(path(), 0..3)).prop_map(|(mount, prefixes)| {
+    let prefixes = prop::collection::vec(path(), 0..3);
+    (rules(), prop::option::of(path()), prefixes).prop_map(|(rules, mount, prefixes)| {
         let policy = match mount {
-            Some(mount) => Policy::default().mount(&mount),
-            None => Policy::default(),
+            Some(mount) => rules.mount(&mount),
+            None => rules,
         };
         prefixes.iter().fold(policy, |policy, prefix| policy.interactive(prefix))
     })
@@ -94,19 +128,40 @@ proptest! {
     #[test]
     fn an_interactive_prefix_more_never_lowers_what_a_request_needs(
         policy in policy(), prefix in path(), method in method(), path in path(),
+        original in prop::option::of(path()),
     ) {
-        let before = needed(&policy, &method, &path);
-        let after = needed(&policy.interactive(&prefix), &method, &path);
-        prop_assert!(after.zip(before).is_none_or(|(after, before)| after.contains(before)));
+        let Some(mut request) = request(&method, &path) else { return Ok(()) };
+        if let Some(Ok(original)) = original.map(|original| original.parse()) {
+            request.extensions_mut().insert(OriginalUri(original));
+        }
+        let before = policy.requirement(&request);
+        let after = policy.interactive(&prefix).requirement(&request);
+        let (Requirement::Permissions(before), Requirement::Permissions(after)) = (before, after)
+        else { panic!("public") };
+        prop_assert!(after.contains(before));
+    }
+
+    /// What a path was before `nest` shortened it may add to what is needed, and takes nothing away
+    /// from what the policy knows of either.
+    #[test]
+    fn of_two_paths_both_count_where_both_are_known(
+        prefix in path(), method in method(), path in path(), original in path(),
+    ) {
+        let policy = Policy::default().interactive(&prefix);
+        let (Some(one), Some(other)) = (needed(&policy, &method, &path), needed(&policy, &method, &original))
+        else { return Ok(()) };
+        let mut request = request(&method, &path).unwrap();
+        request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
+        prop_assert_eq!(policy.requirement(&request), Requirement::Permissions(one | other));
     }
 
     /// A mount is no rule that is added but another place for those that are there: what is needed
     /// under it is what was needed without it, and all is needed elsewhere.
     #[test]
     fn a_mount_moves_the_rules_and_opens_nothing(
-        prefix in path(), method in method(), path in path(),
+        rules in rules(), prefix in path(), method in method(), path in path(),
     ) {
-        let policy = Policy::default().interactive(&prefix);
+        let policy = rules.interactive(&prefix);
         let mounted = policy.clone().mount("/api/v1");
         let moved = needed(&mounted, &method, &format!("/api/v1{path}"));
         prop_assert_eq!(moved, needed(&policy, &method, &path));

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use axum::routing::get;
 use http_body::{Body as HttpBody, Frame};
 use opencode_auth::{
@@ -206,7 +206,7 @@ async fn the_token_is_taken_off_an_allowed_request_unless_it_is_asked_for() {
         let app = |forward| {
             let handler = async |request: Request<Body>| {
                 let values = request.headers().get_all("authorization").iter();
-                let sensitive: Vec<_> = values.map(|value| value.is_sensitive()).collect();
+                let sensitive: Vec<_> = values.map(HeaderValue::is_sensitive).collect();
                 assert_eq!(request.headers()["x-api-key"], "stays");
                 format!("{sensitive:?}")
             };

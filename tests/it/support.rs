@@ -76,3 +76,8 @@ where
         body: String::from_utf8(body.to_vec()).unwrap(),
     }
 }
+
+/// Bytes as a file shows them.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}

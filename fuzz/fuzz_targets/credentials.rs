@@ -1,0 +1,52 @@
+//! Headers are read as a small parser reads them. A NUL separates headers; `\x01` stands for a token.
+#![no_main]
+
+use axum::http::{HeaderMap, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use opencode_auth::Credentials;
+
+mod reference;
+
+fuzz_target!(|data: &[u8]| {
+    let token = reference::token([7; 16]);
+    let values: Vec<Vec<u8>> = data
+        .split(|byte| *byte == 0)
+        .take(4)
+        .map(|value| value.split(|byte| *byte == 1).collect::<Vec<_>>().join(&*token))
+        .collect();
+    let mut headers = HeaderMap::new();
+    for value in &values {
+        let Ok(value) = HeaderValue::from_bytes(value) else { return };
+        headers.append("authorization", value);
+    }
+    match (Credentials::from_headers(&headers), expected(&values)) {
+        (Credentials::Absent, Expected::Absent) | (Credentials::Malformed, Expected::Malformed) => {
+        }
+        (Credentials::Bearer(token), Expected::Token(text)) => {
+            assert_eq!(token.expose_secret().as_bytes(), text);
+        }
+        (found, _) => panic!("{found:?} of {}", data.escape_ascii()),
+    }
+});
+
+enum Expected<'a> {
+    Absent,
+    Malformed,
+    Token(&'a [u8]),
+}
+
+fn expected(values: &[Vec<u8>]) -> Expected<'_> {
+    let [value] = values else { return Expected::Malformed };
+    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = value.iter().position(|byte| !is_tchar(byte)).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    if scheme.to_ascii_lowercase() != b"bearer" {
+        return Expected::Absent;
+    }
+    match rest.iter().position(|byte| *byte != b' ') {
+        Some(spaces @ 1..) if reference::is_token(&rest[spaces..]) => {
+            Expected::Token(&rest[spaces..])
+        }
+        _ => Expected::Malformed,
+    }
+}

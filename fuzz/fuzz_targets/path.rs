@@ -1,0 +1,80 @@
+//! A path that some lenient reader takes to an interactive route is never called harmless, and a path
+//! is an operation if and only if a plain matcher finds it.
+#![no_main]
+
+use axum::http::{Method, Request, Uri};
+use libfuzzer_sys::fuzz_target;
+use opencode_auth::{Operation, Permissions, Policy, Requirement};
+
+#[path = "../../tests/it/lenient.rs"]
+mod lenient;
+
+fuzz_target!(|path: &str| {
+    let policy = Policy::default();
+    let mounted = Policy::default().mount("/api/v1");
+    let needed = |policy: &Policy, method: Method, path: &str| {
+        let uri = path.parse::<Uri>().ok()?;
+        let path = uri.path().to_owned();
+        let request = Request::builder().method(method).uri(uri).body(()).ok()?;
+        match policy.requirement(&request) {
+            Requirement::Permissions(needed) => Some((needed, path)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let Some((read, path)) = needed(&policy, Method::GET, path) else { return };
+    let Some((write, _)) = needed(&policy, Method::POST, &path) else { return };
+    assert!(read.contains(Permissions::READ) && write.contains(Permissions::WRITE));
+    assert_eq!(read.contains(Permissions::EXECUTE), write.contains(Permissions::EXECUTE));
+    if lenient::is_interactive_to_some_reader(&path) {
+        assert!(read.contains(Permissions::EXECUTE), "{path:?} was called harmless");
+    }
+    // A mount moves this reading, and what does not lie under it needs everything.
+    if path.starts_with('/')
+        && let Some((moved, _)) = needed(&mounted, Method::GET, &format!("/api/v1{path}"))
+    {
+        assert_eq!(moved, read, "{path:?}");
+    }
+    let opencode = Policy::opencode();
+    for method in [Method::GET, Method::POST, Method::DELETE] {
+        let Some((found, _)) = needed(&opencode, method.clone(), &path) else { return };
+        // Nobody has an operation `/`; it is what an ambiguous path has in common with it.
+        let is_ambiguous =
+            needed(&Policy::default().mount("/api"), Method::GET, &format!("/api{path}"))
+                .is_some_and(|(needed, _)| needed == Permissions::ALL);
+        let expected = operation(&opencode, &method, &path).filter(|_| !is_ambiguous);
+        assert_eq!(found, expected.map_or(Permissions::ALL, Operation::needs), "{method} {path:?}");
+    }
+    // What the reader is told to be interactive is.
+    if let Some((needed, _)) = needed(&policy.interactive(&path), Method::GET, &path) {
+        assert!(needed.contains(Permissions::EXECUTE), "{path:?} does not match itself");
+    }
+});
+
+/// The operation of a path as it was sent; the one whose first differing segment is a literal wins.
+fn operation(policy: &Policy, method: &Method, path: &str) -> Option<&'static Operation> {
+    let matching = policy.operations().iter().filter(|one| one.method() == method);
+    matching
+        .filter_map(|operation| Some((fit(operation.path(), path)?, operation)))
+        .min_by(|(one, _), (other, _)| one.cmp(other))
+        .map(|(_, operation)| operation)
+}
+
+/// For each segment 0 if it is a literal, 1 if it is a parameter, 2 if it is the rest.
+fn fit(pattern: &str, path: &str) -> Option<Vec<u8>> {
+    let mut fit = Vec::new();
+    let mut segments = path.split('/');
+    for wanted in pattern.split('/') {
+        let segment = segments.next()?;
+        if wanted.starts_with("{*") {
+            let rest: Vec<_> = [segment].into_iter().chain(segments).collect();
+            fit.push(2);
+            return (!rest.join("/").is_empty()).then_some(fit);
+        }
+        let is_parameter = wanted.starts_with('{');
+        if if is_parameter { segment.is_empty() } else { segment != wanted } {
+            return None;
+        }
+        fit.push(u8::from(is_parameter));
+    }
+    segments.next().is_none().then_some(fit)
+}

@@ -1,0 +1,232 @@
+//! Rules about the source that people forget.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file under a directory, in order. A crate that was unpacked without it has none.
+fn files(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().join(directory)];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(directory) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() { waiting.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Name and content of each Rust file under a directory.
+fn sources(directory: &str) -> Vec<(String, String)> {
+    let rust = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().display().to_string().replace('\\', "/");
+        (name, fs::read_to_string(path).unwrap())
+    };
+    files(directory).into_iter().filter(rust).map(read).collect()
+}
+
+/// The part of a file that is shipped: without its unit tests and its comments.
+fn shipped(content: &str) -> String {
+    let (code, _tests) = content.split_once("\n#[cfg(test)]\nmod tests {").unwrap_or((content, ""));
+    let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    for (name, content) in ["src", "tests", "examples"].into_iter().flat_map(sources) {
+        // A file's code, without unit tests at its end, is what has to be read at once.
+        let lines = match content.split_once("\n#[cfg(test)]\nmod tests {") {
+            Some((code, tests)) => {
+                assert!(
+                    tests.lines().count() <= 260,
+                    "{name}: move the unit tests to a file of their own"
+                );
+                code.lines().count()
+            }
+            None => content.lines().count(),
+        };
+        let most = match &*name {
+            // One grammar, with the table of what can be wrong with it.
+            "src/store/format.rs" => 500,
+            _ => 400,
+        };
+        assert!(lines <= most, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn a_module_is_named_by_its_file() {
+    let named_mod = |path: &PathBuf| path.file_name().is_some_and(|name| name == "mod.rs");
+    let found: Vec<_> = ["src", "tests", "examples", "benches"]
+        .into_iter()
+        .flat_map(files)
+        .filter(named_mod)
+        .collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn version_and_msrv_are_written_once() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let value = |key: &str| {
+        let line = manifest.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_matches([' ', '=', '"']).to_owned()
+    };
+    let (version, msrv) = (value("version"), value("rust-version"));
+    let mut prose: Vec<PathBuf> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        // It says which version brought what.
+        .filter(|path| !path.ends_with("CHANGELOG.md"))
+        .collect();
+    prose.push(root().join("src/lib.rs"));
+    for path in prose {
+        let content = fs::read_to_string(&path).unwrap();
+        for repeated in [
+            format!("opencode-auth = \"{version}"),
+            format!("Rust {msrv}"),
+            format!("rustc {msrv}"),
+        ] {
+            assert!(!content.contains(&repeated), "{} repeats `{repeated}`", path.display());
+        }
+    }
+}
+
+/// `(files that begin so, what they must not know)`.
+const UNKNOWN_TO: [(&[&str], &[&str]); 8] = [
+    (
+        &["src/permission.rs", "src/redact.rs", "src/timestamp.rs"],
+        &["crate::token", "crate::store", "axum::", "tower::"],
+    ),
+    (&["src/token.rs"], &["crate::record", "crate::policy", "crate::store", "axum::", "tower::"]),
+    (
+        &["src/record.rs"],
+        &["crate::policy", "crate::store", "crate::decision", "axum::", "tower::"],
+    ),
+    (
+        &["src/policy"],
+        &["crate::token", "crate::record", "crate::credentials", "crate::store", "crate::decision"],
+    ),
+    (
+        &["src/decision.rs"],
+        &["crate::policy", "crate::store", "crate::service", "axum::http", "tower::"],
+    ),
+    (
+        &["src/store"],
+        &[
+            "axum::",
+            "tower::",
+            "crate::policy",
+            "crate::service",
+            "crate::response",
+            "crate::credentials",
+        ],
+    ),
+    (&["src/cli", "src/bin"], &["tower::", "axum::"]),
+    (&["src/"], &["crate::cli"]),
+];
+
+#[test]
+fn nobody_knows_more_than_the_architecture_says() {
+    for (name, content) in sources("src") {
+        let code = shipped(&content);
+        for (files, unknown) in UNKNOWN_TO {
+            if !files.iter().any(|file| name.starts_with(file)) {
+                continue;
+            }
+            // The command line may know itself.
+            if unknown == ["crate::cli"]
+                && (name.starts_with("src/cli") || name.starts_with("src/bin"))
+            {
+                continue;
+            }
+            for unknown in unknown {
+                assert!(!code.contains(unknown), "{name} knows `{unknown}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_store_touches_a_disk() {
+    for (name, content) in sources("src") {
+        if name.starts_with("src/store") {
+            continue;
+        }
+        let code = shipped(&content);
+        for call in ["std::fs", "fs::File", "File::open", "tempfile::", "rustix::fs", "OpenOptions"]
+        {
+            assert!(!code.contains(call), "{name} uses `{call}`");
+        }
+    }
+}
+
+#[test]
+fn time_is_an_argument() {
+    for (name, content) in sources("src") {
+        if ["src/service.rs", "src/store", "src/cli", "src/bin"]
+            .iter()
+            .any(|may| name.starts_with(may))
+        {
+            continue;
+        }
+        let code = shipped(&content);
+        for clock in ["::now()", "now_utc", "Instant", "SystemTime"] {
+            assert!(!code.contains(clock), "{name} reads a clock: `{clock}`");
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_forbidden_and_exceptions_have_reasons() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for (name, content) in sources("src") {
+        for (start, _) in
+            content.match_indices("#[expect(").chain(content.match_indices("#[allow("))
+        {
+            let attribute = content[start..].split(")]").next().unwrap();
+            assert!(attribute.contains("reason = "), "{name}: {attribute}");
+        }
+    }
+}
+
+#[test]
+fn nothing_depends_on_one_machine() {
+    let mut paths: Vec<PathBuf> =
+        ["src", "tests", "examples", "benches", "scripts", "fuzz/fuzz_targets"]
+            .into_iter()
+            .flat_map(files)
+            .collect();
+    paths.extend(
+        fs::read_dir(root())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file()),
+    );
+    // Put together, so that this file does not hold them.
+    let places = ["root", "work", "Users"].map(|place| format!("/{place}/"));
+    for path in paths {
+        let Ok(content) = fs::read_to_string(&path) else { continue };
+        // Where the worktree's own administration is, is no part of the source.
+        if path.ends_with(".git") {
+            continue;
+        }
+        for place in &places {
+            let found = content.match_indices(place.as_str()).any(|(at, _)| {
+                // `https://host/root/` is an address, and `a/work/b` no absolute path.
+                content[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric())
+            });
+            assert!(!found, "{} names a place under {place}", path.display());
+        }
+    }
+}
