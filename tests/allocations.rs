@@ -96,12 +96,12 @@ fn an_allowed_request_allocates_little_more_than_through_a_layer_that_does_nothi
 
     let nothing = guarded.allocations(&router().layer(layer_fn(Through)).with_state(()));
     let inside = guarded.allocations(&router().layer(layer.clone()).with_state(()));
-    
+
     assert!(inside <= nothing + MOST_PER_REQUEST, "in the router: {inside} after {nothing}");
 
     let nothing = guarded.allocations(&Through(router().with_state(())));
     let around = guarded.allocations(&layer.layer(router().with_state(())));
-    
+
     assert!(around <= nothing + MOST_PER_REQUEST, "around it: {around} after {nothing}");
 }
 
