@@ -50,6 +50,9 @@
 //!
 //! None is on by default.
 //!
+//! - `cli`: the token commands for programs that are built with clap, in the module `cli`, and the
+//!   binary `opencode-auth` that has them. Without it, there is no clap among the dependencies.
+//!
 //! # Security
 //!
 //! - Doubt is a refusal. A path that two routers could read differently needs every permission, a method
@@ -64,6 +67,7 @@
 //! cannot be guessed. Not yet: open event streams and web sockets outlive the revocation of their
 //! token; browsers cannot set the header on `EventSource` and `WebSocket`; there is no `Basic`.
 
+mod redact;
 mod permission;
 mod token;
 mod timestamp;
@@ -77,12 +81,14 @@ mod response;
 mod event;
 mod layer;
 mod service;
+#[cfg(feature = "cli")]
+pub mod cli;
 
 pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};
 pub use crate::layer::AuthLayer;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
-pub use crate::policy::{Ambiguity, Explanation, PathPrefix, Policy, Requirement, Rule};
+pub use crate::policy::{Ambiguity, Explanation, Operation, PathPrefix, Policy, Requirement, Rule};
 pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{
     Expiry, NameError, NewToken, NewTokenError, ParseExpiryError, TokenRecord,
@@ -96,3 +102,7 @@ pub use crate::store::{
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

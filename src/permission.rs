@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::ser::{Serialize, Serializer};
 
+use crate::redact;
+
 /// One thing a token may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
@@ -52,7 +54,7 @@ impl FromStr for Permission {
         Self::ALL
             .into_iter()
             .find(|permission| permission.as_str() == text)
-            .ok_or_else(|| ParsePermissionsError::Unknown(text.to_owned()))
+            .ok_or_else(|| ParsePermissionsError::Unknown(redact::unless_token(text).to_owned()))
     }
 }
 

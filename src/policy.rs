@@ -1,14 +1,19 @@
 //! What a request's method and path demand.
 
 mod path;
-
-use std::fmt;
+mod operation;
+mod opencode;
+mod rule;
 
 use axum::extract::OriginalUri;
 use axum::http::{Method, Request};
 
+pub use self::operation::Operation;
+use self::operation::OperationIndex;
 use self::path::CanonicalPath;
 pub use self::path::{Ambiguity, PathPrefix};
+use self::rule::Verdict;
+pub use self::rule::{Explanation, Rule};
 use crate::permission::Permissions;
 
 /// What a request needs to pass.
@@ -24,8 +29,9 @@ pub enum Requirement {
 /// Infers what a request needs from its method and path.
 ///
 /// [`Policy::default`]: `GET`, `HEAD` and `OPTIONS` need read; `POST`, `PUT`, `PATCH` and `DELETE`
-/// need write; under `/pty`, `/session` and `/message` execute is needed as well. Every other method,
-/// and every [ambiguous](Ambiguity) path, needs all three.
+/// need write; under `/pty`, `/session` and `/message` execute is needed as well. Every other method
+/// needs all three. [`Policy::opencode`]: each operation of the opencode server needs what it was found
+/// to do. With either, an [ambiguous](Ambiguity) path needs all three.
 ///
 /// ```
 /// use axum::http::{Method, Request};
@@ -40,27 +46,96 @@ pub enum Requirement {
 /// assert_eq!(needs("GET", "/global/health"), Requirement::Public);
 /// ```
 ///
-/// A policy sees the method and the path. It cannot see what a query or a body asks for, and it
-/// ignores `X-HTTP-Method-Override`, `X-Original-URL` and the like: do not route on them behind it.
+/// # Which policy
+///
+/// [`Policy::opencode`] where the wrapped router serves the opencode API, [`Policy::default`] for every
+/// other API. The default is a rule of thumb: of the 188 operations of opencode 1.18 it leaves 34 that
+/// run code or let an agent go on to a token without execute (prompts and shells under `/api/session` and
+/// `/api/pty`, configuration, approvals, upgrades), and asks execute of 23 that do neither, so that a
+/// token that may only read cannot list sessions. On another API the table would know no route, and ask
+/// all three of every request.
+///
+/// # What a policy cannot see
+///
+/// A policy sees the method and the path, and not what a query or a body asks for. Of the opencode API
+/// that means:
+///
+/// - Read is the whole host's: `?directory=` names any directory, so `GET /file/content` reads any file
+///   that the server can read, and configuration and providers are answered with their keys. It also sets
+///   off what is configured already: MCP servers, the filters that a repository asks git to run.
+/// - Write can prepare what somebody else's execute sets off: `POST /session` takes the permission rules
+///   under which a later prompt runs.
+///
+/// `X-HTTP-Method-Override`, `X-Original-URL` and the like are ignored: do not route on them behind it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Policy {
+    rules: Rules,
     mount: Option<PathPrefix>,
     interactive: Vec<PathPrefix>,
     public: Vec<(Method, Box<str>)>,
 }
 
+/// What a path needs before the prefixes that need execute add to it.
+#[derive(Clone, Copy, Debug)]
+enum Rules {
+    Methods,
+    Operations(&'static OperationIndex),
+}
+
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            mount: None,
-            interactive: ["/pty", "/session", "/message"].map(PathPrefix::new).into(),
-            public: Vec::new(),
-        }
+        Self::new(Rules::Methods)
+            .interactive("/pty")
+            .interactive("/session")
+            .interactive("/message")
     }
 }
 
 impl Policy {
+    const fn new(rules: Rules) -> Self {
+        Self { rules, mount: None, interactive: Vec::new(), public: Vec::new() }
+    }
+
+    /// The policy for a router that serves the opencode API: each of its 188 operations (as of 1.18)
+    /// needs what an audit of the running server found it to do, and everything else needs all three
+    /// permissions, so that an operation of a later server is closed and not open.
+    ///
+    /// Execute is needed to run code on the host, to let an agent go on, and to change what either may
+    /// do: prompts, shells, terminals, approvals, configuration that starts processes. The permissions
+    /// do not include one another: 87 operations need read, 55 write, 44 write and execute, 2 read and
+    /// execute. [`operations`](Self::operations) lists them.
+    ///
+    /// ```
+    /// use axum::http::Request;
+    /// use opencode_auth::{Permissions, Policy, Requirement};
+    ///
+    /// let policy = Policy::opencode().mount("/v1");
+    /// let explain = |method, path| {
+    ///     let request = Request::builder().method(method).uri(path).body(()).unwrap();
+    ///     let explanation = policy.explain(&request);
+    ///     (explanation.requirement, explanation.to_string())
+    /// };
+    /// let needs = Requirement::Permissions;
+    ///
+    /// assert_eq!(explain("GET", "/v1/session"), (needs(Permissions::READ), "operation session.list".into()));
+    /// assert_eq!(
+    ///     explain("POST", "/v1/session/ses_1/message"),
+    ///     (needs(Permissions::WRITE | Permissions::EXECUTE), "operation session.prompt".into()),
+    /// );
+    /// assert_eq!(explain("GET", "/v1/sessions"), (needs(Permissions::ALL), "unknown operation".into()));
+    /// ```
+    ///
+    /// A path is compared as it was sent, after the mount: nothing is decoded, letter case counts, and so
+    /// does a slash at the end. `/SESSION`, `/%73ession` and `/session/` are no known operation and need
+    /// all three, whatever a lenient router makes of them. `{id}` is one segment and `{*rest}` one or
+    /// more; a literal segment wins over `{id}`. An identifier or a file name that is
+    /// [ambiguous](Ambiguity), with `;`, `#` or `%` in it, needs all three as well. `HEAD` is taken as
+    /// `GET`. `OPTIONS` is no operation: a CORS layer, which answers preflights, goes outside.
+    pub fn opencode() -> Self {
+        Self::new(Rules::Operations(OperationIndex::opencode()))
+    }
+
     /// Says that the API is served under this path: `mount("/api/v1")` reads `/api/v1/session` as
     /// `/session`. Any text is made a path of whole segments.
     ///
@@ -71,8 +146,8 @@ impl Policy {
         self
     }
 
-    /// Requests under this path need execute as well. Any text is made a path of whole segments,
-    /// relative to the [mount](Self::mount).
+    /// Requests under this path need execute as well, beside what they need already. Any text is made a
+    /// path of whole segments, relative to the [mount](Self::mount).
     pub fn interactive(mut self, path: &str) -> Self {
         self.interactive.push(PathPrefix::new(path));
         self
@@ -88,6 +163,16 @@ impl Policy {
     pub fn public(mut self, method: Method, path: impl Into<Box<str>>) -> Self {
         self.public.push((method, path.into()));
         self
+    }
+
+    /// The operations that the policy knows, in the order of the API; none for [`Policy::default`].
+    /// What [`interactive`](Self::interactive) and [`public`](Self::public) change is not in them.
+    #[must_use]
+    pub const fn operations(&self) -> &'static [Operation] {
+        match self.rules {
+            Rules::Methods => &[],
+            Rules::Operations(index) => index.operations(),
+        }
     }
 
     /// What the request needs, from its method, its path, and the path that it had before axum's
@@ -140,14 +225,32 @@ impl Policy {
                 None => return Verdict::all(Rule::OutsideMount),
             },
         };
-        let Some(needs) = needed_by_method(method) else {
-            return Verdict::all(Rule::OtherMethod);
-        };
+        let verdict = self.rules.judge(method, path);
+        if verdict.needs.contains(Permissions::EXECUTE) {
+            return verdict;
+        }
         match self.interactive.iter().find(|prefix| path.starts_with(prefix)) {
             Some(prefix) => {
-                Verdict { needs: needs | Permissions::EXECUTE, rule: Rule::Prefix(prefix) }
+                Verdict { needs: verdict.needs | Permissions::EXECUTE, rule: Rule::Prefix(prefix) }
             }
-            None => Verdict { needs, rule: Rule::Method },
+            None => verdict,
+        }
+    }
+}
+
+impl Rules {
+    fn judge<'a>(self, method: &Method, path: CanonicalPath<'_>) -> Verdict<'a> {
+        match self {
+            Self::Methods => match needed_by_method(method) {
+                Some(needs) => Verdict { needs, rule: Rule::Method },
+                None => Verdict::all(Rule::OtherMethod),
+            },
+            Self::Operations(index) => match index.find(method, path.as_sent()) {
+                Some(operation) => {
+                    Verdict { needs: operation.needs(), rule: Rule::Operation(operation) }
+                }
+                None => Verdict::all(Rule::UnknownOperation),
+            },
         }
     }
 }
@@ -159,97 +262,5 @@ fn needed_by_method(method: &Method) -> Option<Permissions> {
         Method::GET | Method::HEAD | Method::OPTIONS => Some(Permissions::READ),
         Method::POST | Method::PUT | Method::PATCH | Method::DELETE => Some(Permissions::WRITE),
         _ => None,
-    }
-}
-
-/// What one path of a request needs, and why.
-#[derive(Clone, Copy)]
-struct Verdict<'a> {
-    needs: Permissions,
-    rule: Rule<'a>,
-}
-
-impl<'a> Verdict<'a> {
-    const fn all(rule: Rule<'a>) -> Self {
-        Self { needs: Permissions::ALL, rule }
-    }
-
-    /// What both paths of one request need. Of the two, one that the policy does not know adds nothing
-    /// when it knows the other: `nest` takes the mount off, or puts it on.
-    fn and(self, original: Self) -> Self {
-        match (self.rule.is_unknown(), original.rule.is_unknown()) {
-            (true, false) => original,
-            (false, true) => self,
-            _ => {
-                let needs = self.needs | original.needs;
-                Self { needs, rule: if needs == self.needs { self.rule } else { original.rule } }
-            }
-        }
-    }
-}
-
-/// What a request needs, and the [`Rule`] that decided. `Display` shows the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Explanation<'a> {
-    /// What the request needs.
-    pub requirement: Requirement,
-    /// The rule that decided.
-    pub rule: Rule<'a>,
-}
-
-impl<'a> From<Verdict<'a>> for Explanation<'a> {
-    fn from(verdict: Verdict<'a>) -> Self {
-        Self { requirement: Requirement::Permissions(verdict.needs), rule: verdict.rule }
-    }
-}
-
-impl fmt::Display for Explanation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.fmt(f)
-    }
-}
-
-/// The rule by which a policy decided what a request needs. `Display` says it in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rule<'a> {
-    /// The method and path are public.
-    Public,
-    /// The method alone.
-    Method,
-    /// The path lies under an interactive prefix.
-    Prefix(&'a PathPrefix),
-    /// The method is none of those that the policy knows.
-    OtherMethod,
-    /// The path can be read in more than one way.
-    Ambiguous(Ambiguity),
-    /// The path is outside the mount.
-    OutsideMount,
-}
-
-impl Rule<'_> {
-    const fn is_unknown(&self) -> bool {
-        match self {
-            Self::OutsideMount => true,
-            Self::Public
-            | Self::Method
-            | Self::Prefix(_)
-            | Self::OtherMethod
-            | Self::Ambiguous(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for Rule<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Public => f.write_str("public route"),
-            Self::Method => f.write_str("method"),
-            Self::Prefix(prefix) => write!(f, "prefix {prefix}"),
-            Self::OtherMethod => f.write_str("unknown method"),
-            Self::Ambiguous(ambiguity) => write!(f, "ambiguous path: {ambiguity}"),
-            Self::OutsideMount => f.write_str("outside the mount"),
-        }
     }
 }

@@ -108,12 +108,14 @@ impl TokenRecord {
         digest: TokenDigest,
         now: UtcDateTime,
     ) -> Result<Self, NewTokenError> {
-        let expires_at = self
-            .expires_at
-            .map(|expires_at| {
-                now.checked_add(expires_at - self.created_at).ok_or(NewTokenError::TimeOutOfRange)
-            })
-            .transpose()?;
+        let lifetime = self.expires_at.map(|expires_at| expires_at - self.created_at);
+        let expires_at = match lifetime {
+            None => None,
+            Some(lifetime) if lifetime.is_positive() => {
+                Some(now.checked_add(lifetime).ok_or(NewTokenError::TimeOutOfRange)?)
+            }
+            Some(_) => return Err(NewTokenError::ExpiryInThePast),
+        };
         Self::new(self.id, self.name(), digest, self.permissions, now, expires_at)
     }
 }
@@ -181,7 +183,7 @@ impl NewToken {
     /// [`NewTokenError`] if the name, the permissions or the expiry cannot be, or if the operating
     /// system gives no random bits.
     pub fn issue(&self, now: UtcDateTime) -> Result<(Token, TokenRecord), NewTokenError> {
-        if self.name.as_deref().is_some_and(|name| name.parse::<Token>().is_ok()) {
+        if self.name.as_deref().is_some_and(Token::is_within) {
             return Err(NameError::IsToken.into());
         }
         let token = Token::generate()?;
@@ -354,8 +356,8 @@ pub enum NameError {
     /// The name has a control or formatting character.
     #[error("a token's name cannot have control or formatting characters, and this one has U+{:04X}", u32::from(*.0))]
     Unprintable(char),
-    /// The name is a token: a secret does not belong where it is shown.
-    #[error("a token's name is shown to everybody, and this one is itself a token")]
+    /// The name is a token, or has one in it: a secret does not belong where it is shown.
+    #[error("a token's name is shown to everybody, and this one has a token in it")]
     IsToken,
 }
 

@@ -17,7 +17,7 @@ use crate::event;
 use crate::permission::Permissions;
 use crate::policy::{Policy, Requirement};
 use crate::response::Answers;
-use crate::store::{Lookup, LookupFuture, LookupResult, TokenStore};
+use crate::store::{Lookup, LookupFuture, LookupResult, StoreError, TokenStore};
 
 /// What a layer hands to each of its services.
 #[derive(Clone, Debug, Default)]
@@ -100,10 +100,13 @@ fn admit<B, R: From<Bytes>>(
     required: Permissions,
     config: &Config,
 ) -> Result<(), Response<R>> {
-    let decided = found
-        .map_err(|_| Denial::StoreUnavailable)
-        .and_then(|record| authorize(record, required, UtcDateTime::now()));
-    match decided {
+    let record = match found {
+        Ok(record) => record,
+        Err(failure) => {
+            return Err(refuse(config, request, Denial::StoreUnavailable, Some(&failure)));
+        }
+    };
+    match authorize(record, required, UtcDateTime::now()) {
         Ok(principal) => {
             if !config.forward_credentials {
                 request.headers_mut().remove(AUTHORIZATION);
@@ -113,12 +116,17 @@ fn admit<B, R: From<Bytes>>(
             request.extensions_mut().insert(principal);
             Ok(())
         }
-        Err(denial) => Err(refuse(config, request, denial)),
+        Err(denial) => Err(refuse(config, request, denial, None)),
     }
 }
 
-fn refuse<B, R: From<Bytes>>(config: &Config, request: &Request<B>, denial: Denial) -> Response<R> {
-    event::refused(request, &config.policy, &denial);
+fn refuse<B, R: From<Bytes>>(
+    config: &Config,
+    request: &Request<B>,
+    denial: Denial,
+    failure: Option<&StoreError>,
+) -> Response<R> {
+    event::refused(request, &config.policy, &denial, failure);
     config.answers.answer(denial)
 }
 
@@ -169,7 +177,7 @@ where
     R: From<Bytes>,
 {
     fn refused(config: &Config, request: &Request<B>, denial: Denial) -> Self {
-        Self::answered(refuse(config, request, denial))
+        Self::answered(refuse(config, request, denial, None))
     }
 }
 

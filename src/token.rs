@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
@@ -13,9 +15,6 @@ const RANDOM_BYTES: usize = 16;
 /// Prefix and random part, which the checksum covers.
 const CHECKED: usize = 26;
 const LENGTH: usize = 32;
-
-/// The alphabet of base64url (RFC 4648 section 5).
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A bearer token: the secret itself.
 ///
@@ -57,7 +56,8 @@ impl Token {
     /// every request slow.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(*self.text).into())
+        // By reference: a copy of the text would not be wiped.
+        TokenDigest(Sha256::digest(self.text.as_slice()).into())
     }
 
     pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, ParseTokenError> {
@@ -70,10 +70,15 @@ impl Token {
         Ok(Self { text: Zeroizing::new(*text) })
     }
 
+    /// Whether there is a token anywhere in the text.
+    pub(crate) fn is_within(text: &str) -> bool {
+        text.as_bytes().windows(LENGTH).any(|window| Self::from_bytes(window).is_ok())
+    }
+
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);
-        encode(u128::from_be_bytes(*random), &mut text[PREFIX.len()..CHECKED]);
+        encode_exactly(random, &mut text[PREFIX.len()..CHECKED]);
         let checksum = checksum_of(&text[..CHECKED]);
         text[CHECKED..].copy_from_slice(&checksum);
         Self { text }
@@ -112,16 +117,15 @@ pub struct RandomError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 fn checksum_of(checked: &[u8]) -> [u8; LENGTH - CHECKED] {
     let mut text = [0; LENGTH - CHECKED];
-    encode(u128::from(crc32fast::hash(checked)) << 96, &mut text);
+    encode_exactly(&crc32fast::hash(checked).to_be_bytes(), &mut text);
     text
 }
 
-/// Writes the leading bits of `bits` as base64url, 6 to a character. Behind the 128th come zeros.
-fn encode(mut bits: u128, text: &mut [u8]) {
-    for character in text {
-        *character = ALPHABET[(bits >> 122) as usize];
-        bits <<= 6;
-    }
+/// Encodes into a buffer of just the right size. Were it not, the zeros that stay are no base64url,
+/// so that what comes of it is refused.
+fn encode_exactly(bytes: &[u8], text: &mut [u8]) {
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
+    debug_assert!(written.is_ok());
 }
 
 /// Whether 128 bits are encoded so: the 4 bits behind them have to be zero, for otherwise a token would
@@ -222,3 +226,35 @@ impl FromStr for TokenId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a token id: it has 12 lower-case hexadecimal characters")]
 pub struct ParseTokenIdError;
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroize as _;
+
+    use super::*;
+
+    #[test]
+    fn the_buffer_of_a_token_wipes_itself() {
+        fn assert_wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let mut token = Token::from_random(&[7; RANDOM_BYTES]);
+        assert_wiped_on_drop(&token.text);
+        // What `Zeroizing` does to it when it is dropped.
+        token.text.zeroize();
+        assert_eq!(*token.text, [0; LENGTH]);
+    }
+
+    /// Computed with another implementation of base64url, CRC-32 and SHA-256.
+    #[test]
+    fn text_and_digest_are_those_that_other_programs_compute() {
+        let counted = std::array::from_fn(|position| position.to_le_bytes()[0]);
+        for (random, text, digest) in [
+            ([0; RANDOM_BYTES], "oct_AAAAAAAAAAAAAAAAAAAAAAT5D3NQ", [0x34, 0x93, 0x50, 0x7a]),
+            (counted, "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw", [0x4b, 0xae, 0x5e, 0xce]),
+            ([255; RANDOM_BYTES], "oct______________________wZ-3CAA", [0xd3, 0x9b, 0x1f, 0xf0]),
+        ] {
+            let token = Token::from_random(&random);
+            assert_eq!(token.expose_secret(), text);
+            assert_eq!(token.digest().as_bytes()[..4], digest);
+        }
+    }
+}

@@ -49,43 +49,45 @@ impl fmt::Display for Ambiguity {
 /// A path with one reading.
 #[derive(Clone, Copy)]
 pub(crate) struct CanonicalPath<'a> {
-    /// The path as it was sent, without its leading slash and without one trailing slash.
-    segments: &'a str,
+    /// The path as it was sent, or what is left of it after a prefix: segments with a slash before each.
+    /// One slash at the end does not count.
+    path: &'a str,
 }
 
 impl<'a> CanonicalPath<'a> {
     pub(crate) fn read(path: &'a str) -> Result<Self, Ambiguity> {
-        let path = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
-        let segments = path.strip_suffix('/').unwrap_or(path);
+        let segments = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
         // `//` is two slashes with nothing between, and not a root with a slash after it.
-        if segments.is_empty() {
-            return if path.is_empty() {
-                Ok(Self { segments })
-            } else {
-                Err(Ambiguity::EmptySegment)
-            };
+        if !segments.is_empty() {
+            let counted = segments.strip_suffix('/').unwrap_or(segments);
+            counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
         }
-        segments.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
-        Ok(Self { segments })
+        Ok(Self { path })
+    }
+
+    /// The path as it was sent, with its leading slash. After a prefix that is the whole path, nothing.
+    pub(crate) const fn as_sent(self) -> &'a str {
+        self.path
     }
 
     /// What follows the prefix, if the path is the prefix or lies under it.
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
-        let mut rest = self.segments;
+        let mut rest = self.path;
         for wanted in &prefix.segments {
             // Most paths differ in the first character, and then the end of the segment need not be found.
-            let first = rest.as_bytes().first()?;
+            let segments = rest.strip_prefix('/')?;
+            let first = segments.as_bytes().first()?;
             let differs = |wanted: &u8| *first != b'%' && !first.eq_ignore_ascii_case(wanted);
             if wanted.first().is_some_and(differs) {
                 return None;
             }
-            let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+            let (segment, after) = segments.split_at(segments.find('/').unwrap_or(segments.len()));
             if !reads_as(segment, wanted) {
                 return None;
             }
             rest = after;
         }
-        Some(Self { segments: rest })
+        Some(Self { path: rest })
     }
 
     pub(crate) fn starts_with(self, prefix: &PathPrefix) -> bool {

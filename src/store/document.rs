@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use time::UtcDateTime;
 
 use crate::record::{NewToken, TokenRecord};
+use crate::redact;
 use crate::store::error::ChangeError;
 use crate::token::{Token, TokenDigest};
 
@@ -63,6 +64,18 @@ impl Document {
         let renewed = entry.record.renewed(token.digest(), now)?;
         let replaced = std::mem::replace(&mut entry.record, renewed.clone());
         Ok((token, renewed, replaced))
+    }
+
+    /// Puts the old record of a rotated token back, if the token still is as the rotation left it.
+    pub(crate) fn undo_rotation(
+        &mut self,
+        rotated: &TokenRecord,
+        replaced: &TokenRecord,
+    ) -> Result<(), ChangeError> {
+        let entry = self.entries.iter_mut().find(|entry| entry.record == *rotated);
+        let entry = entry.ok_or_else(|| ChangeError::NotFound { key: rotated.id().to_string() })?;
+        entry.record = replaced.clone();
+        Ok(())
     }
 
     /// Removes the tokens with these keys, or none of them if one cannot be found.
@@ -121,7 +134,7 @@ impl Document {
                 key: key.to_owned(),
                 candidates: self.records().filter(|record| begins(record)).cloned().collect(),
             }),
-            (None, _) if key.starts_with("oct_") => Err(ChangeError::KeyIsToken),
+            (None, _) if redact::may_hold_token(key) => Err(ChangeError::KeyIsToken),
             (None, _) => Err(ChangeError::NotFound { key: key.to_owned() }),
         }
     }

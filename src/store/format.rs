@@ -317,44 +317,41 @@ impl<'de> Visitor<'de> for TokensVisitor<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Entry>, A::Error> {
         let problems = self.0;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut ids = HashSet::new();
-        let mut names = HashSet::new();
-        let mut digests: HashSet<TokenDigest, BuildHasherDefault<DigestHasher>> =
-            HashSet::default();
-        let next = || Expected {
-            visitor: TokenVisitor(problems),
-            what: "an object for each token",
-            problems,
-        };
-        while let Some((entry, name)) = list.next_element_seed(next())? {
-            let duplicate = if !ids.insert(entry.record.id()) {
-                "id"
-            } else if !digests.insert(*entry.record.digest()) {
-                "digest"
-            } else if name.is_some_and(|name| !names.insert(name)) {
-                "name"
-            } else {
-                entries.push(entry);
-                continue;
-            };
-            return Err(problems.refuse(FormatProblem::Duplicate(duplicate)));
+        let mut entries = Vec::new();
+        let mut taken = Taken::default();
+        loop {
+            let visitor = TokenVisitor { problems, taken: &mut taken };
+            let what = "an object for each token";
+            match list.next_element_seed(Expected { visitor, what, problems })? {
+                Some(entry) => entries.push(entry),
+                None => return Ok(entries),
+            }
         }
-        Ok(entries)
     }
 }
 
-struct TokenVisitor<'p>(Problems<'p>);
+/// What no other token may have.
+#[derive(Default)]
+struct Taken<'de> {
+    ids: HashSet<TokenId>,
+    names: HashSet<Cow<'de, str>>,
+    digests: HashSet<TokenDigest, BuildHasherDefault<DigestHasher>>,
+}
 
-impl<'de> Visitor<'de> for TokenVisitor<'_> {
-    type Value = (Entry, Option<Cow<'de, str>>);
+struct TokenVisitor<'p, 't, 'de> {
+    problems: Problems<'p>,
+    taken: &'t mut Taken<'de>,
+}
+
+impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
+    type Value = Entry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a token")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let problems = self.0;
+        let Self { problems, taken } = self;
         let (mut id, mut name, mut digest, mut permissions) = (None, None, None, None);
         let (mut created_at, mut expires_at) = (None, None);
         let mut unknown = UnknownReader::default();
@@ -419,7 +416,16 @@ impl<'de> Visitor<'de> for TokenVisitor<'_> {
             expires_at.ok_or_else(|| missing("expires_at"))?,
         );
         let record = record.map_err(|error| problems.refuse(problem_of(&error)))?;
-        Ok((Entry { record, unknown: unknown.fields }, name))
+        let duplicate = if !taken.ids.insert(record.id()) {
+            "id"
+        } else if !taken.digests.insert(*record.digest()) {
+            "digest"
+        } else if name.is_some_and(|name| !taken.names.insert(name)) {
+            "name"
+        } else {
+            return Ok(Entry { record, unknown: unknown.fields });
+        };
+        Err(problems.refuse(FormatProblem::Duplicate(duplicate)))
     }
 }
 
@@ -472,3 +478,6 @@ fn parse_digest(text: &str) -> Option<TokenDigest> {
     }
     Some(TokenDigest::from_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::redact;
 use crate::store::error::StoreError;
 
 const FILE_VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
@@ -34,7 +35,16 @@ fn locate(
 
 /// A relative path would let the current directory, an untrusted repository say, supply the tokens.
 fn absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, StoreError> {
-    if value.is_absolute() { Ok(value) } else { Err(StoreError::NotAbsolute { variable, value }) }
+    if value.is_absolute() {
+        return Ok(value);
+    }
+    // The variable's name invites people to put a token into it, and errors are logged.
+    let value = if redact::may_hold_token(&value.to_string_lossy()) {
+        PathBuf::from(redact::HIDDEN)
+    } else {
+        value
+    };
+    Err(StoreError::NotAbsolute { variable, value })
 }
 
 #[cfg(all(test, unix))]
@@ -74,5 +84,15 @@ mod tests {
             let error = locate_with(&variables, home).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_in_a_variable_is_not_repeated() {
+        let error = locate_with(&[(FILE_VARIABLE, "oct_secret")], None).unwrap_err();
+        assert_eq!(
+            error,
+            "failed to find the token store: the variable `OPENCODE_AUTH_TOKENS` is `<contains a token>`, \
+             which is not an absolute path"
+        );
     }
 }

@@ -76,17 +76,35 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 /// Removes what a writer that was killed left behind. With the lock held, no other writer is at work,
 /// so whatever has such a name is a leftover. One that cannot be removed does no harm.
 fn remove_leftovers(directory: &Path, prefix: &OsStr) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        let is_leftover = name.starts_with(prefix.as_encoded_bytes())
-            && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
-            && entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_leftover && let Err(error) = fs::remove_file(entry.path()) {
-            tracing::debug!(path = %entry.path().display(), %error, "a leftover temporary file stays");
+    let Ok(names) = names_in(directory) else { return };
+    for name in names {
+        let random_part = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes())
+            .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
+        // With a dot it belongs to another store, whose name begins as this one's does and who may be
+        // about to use it.
+        if random_part.is_some_and(|random_part| !random_part.contains(&b'.')) {
+            let path = directory.join(name);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "a leftover temporary file stays");
+            }
         }
     }
+}
+
+#[cfg(unix)]
+fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    // Not `fs::read_dir`, which panics if the directory cannot be closed.
+    let entries = rustix::fs::Dir::new(fs::File::open(directory)?)?;
+    entries.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec()))).collect()
+}
+
+#[cfg(not(unix))]
+fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 fn temporary_prefix(target: &Path) -> OsString {

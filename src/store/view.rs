@@ -124,7 +124,7 @@ impl LiveView {
     }
 
     fn may_decide(&self, view: &View, started: Instant) -> bool {
-        view.look_began + self.window >= started
+        started.saturating_duration_since(view.look_began) <= self.window
     }
 
     /// A view that may decide a request that started then; `None` if it takes a look off the workers,
@@ -307,15 +307,18 @@ impl Memory {
         if before == state {
             return;
         }
-        match (state, error) {
-            (State::Good, _) if before != State::New => {
-                tracing::info!("token store can be read again");
+        match (before, state, error) {
+            // The first look's outcome is the answer of `open`.
+            (State::New, ..) => {}
+            (State::Missing, State::Good, _) => tracing::info!("token store is there"),
+            (State::Broken, State::Good, _) => tracing::info!("token store can be read again"),
+            (State::Good | State::Broken, State::Missing, _) => {
+                tracing::warn!("token store is missing: every token is refused");
             }
-            (State::Missing, _) => tracing::warn!("token store is missing: every token is refused"),
-            (State::Broken, Some(error)) => {
+            (_, State::Broken, Some(error)) => {
                 tracing::error!(%error, "token store cannot be read: requests with a token are answered 503");
             }
-            (State::New | State::Good | State::Broken, _) => {}
+            _ => {}
         }
     }
 }

@@ -1,0 +1,42 @@
+//! Writers that die, and disks that fail, at each system call of a change.
+//!
+//! The program runs itself under `strace`, which kills it before a call, or makes the call fail. Whatever
+//! happens, the file is the old one or the new one, what was reported is true, and the next change works
+//! and leaves no temporary file. It skips itself where there is no `strace`, or no permission to trace.
+//!
+//! By default each call meets a kill and one of the failures in turn. `OPENCODE_AUTH_TEST_CRASHES=all`
+//! makes it each call with each of them: see `scripts/crash-matrix.sh`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking; its helpers are not an API"
+)]
+
+mod trace;
+
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(change) = env::var_os(trace::CHANGE) {
+        #[cfg(target_os = "linux")]
+        cases::make(change.to_str().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("every_system_call_of_a_change_may_fail: test");
+        return ExitCode::SUCCESS;
+    }
+    #[cfg(target_os = "linux")]
+    return cases::run();
+    #[cfg(not(target_os = "linux"))]
+    ExitCode::SUCCESS
+}
+
+#[cfg(target_os = "linux")]
+mod cases;

@@ -1,0 +1,177 @@
+//! What the library logs: each refusal, each change of the store's state, and nothing secret.
+
+use std::fs;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use opencode_auth::{
+    AuthLayer, Expiry, FileTokenStore, Lookup, MemoryTokenStore, NewToken, Permissions, Policy,
+    StoreError, Token, TokenStore as _,
+};
+use time::{Duration, UtcDateTime};
+
+use crate::marked::{Marks, routes};
+use crate::recorder::Recorder;
+use crate::support::{authorized, bearer, request, send, store_with};
+
+fn app(store: &MemoryTokenStore) -> Router {
+    let policy = Policy::default().public("GET".parse().unwrap(), "/global/health");
+    routes(&Marks::default()).layer(AuthLayer::new(store.clone()).policy(policy))
+}
+
+/// The one event of one refused request: kind, method, path, token, rule and error.
+async fn refusal(app: &Router, request: Request<Body>) -> [Option<String>; 6] {
+    let recorder = Recorder::start();
+    send(app, request).await;
+    let events = recorder.take_own();
+    assert_eq!(events.len(), 1, "{events:#?}");
+    let event = &events[0];
+    assert_eq!((&*event.level, event.field("message")), ("INFO", Some("request refused")));
+    ["kind", "method", "path", "token", "rule", "error"]
+        .map(|name| event.field(name).map(str::to_owned))
+}
+
+fn fields(fields: [&str; 6]) -> [Option<String>; 6] {
+    fields.map(|field| (!field.is_empty()).then(|| field.to_owned()))
+}
+
+#[tokio::test]
+async fn each_refusal_is_one_event() {
+    let (store, read) = store_with(Permissions::READ);
+    let id = store.list()[0].id().to_string();
+    let past = UtcDateTime::now() - Duration::hours(2);
+    let (old, record) = NewToken::new().expires(Expiry::hours(1)).issue(past).unwrap();
+    let old_id = record.id().to_string();
+    store.insert(record);
+    let unknown = Token::generate().unwrap();
+    let app = app(&store);
+    for (request, expected) in [
+        (
+            request("GET", "/config?access_token=secret"),
+            ["credentials_absent", "GET", "/config", "", "method", ""],
+        ),
+        (
+            authorized("PATCH", "/config", "Bearer x"),
+            ["credentials_malformed", "PATCH", "/config", "", "method", ""],
+        ),
+        (
+            bearer("GET", "/session/1", &unknown),
+            ["token_unknown", "GET", "/session/1", "", "prefix /session", ""],
+        ),
+        (
+            bearer("PURGE", "/config", &old),
+            ["token_expired", "PURGE", "/config", &*old_id, "unknown method", ""],
+        ),
+        (
+            bearer("GET", "//pty?x", &read),
+            ["permission_missing", "GET", "//pty", &*id, "ambiguous path: empty segment", ""],
+        ),
+    ] {
+        assert_eq!(refusal(&app, request).await, fields(expected));
+    }
+
+    store.fail_with(StoreError::other(std::io::Error::other("the disk is on fire")));
+    let expected = [
+        "store_unavailable",
+        "GET",
+        "/config",
+        "",
+        "method",
+        "failed to read the token store: the disk is on fire",
+    ];
+    assert_eq!(refusal(&app, bearer("GET", "/config", &read)).await, fields(expected));
+}
+
+#[tokio::test]
+async fn an_allowed_request_is_no_event() {
+    let (store, read) = store_with(Permissions::READ);
+    let app = app(&store);
+    let recorder = Recorder::start();
+    assert_eq!(send(&app, bearer("GET", "/config", &read)).await.status, 200);
+    assert_eq!(send(&app, request("GET", "/global/health")).await.status, 200);
+    let events = recorder.take_own();
+    assert!(events.is_empty(), "{events:#?}");
+}
+
+#[tokio::test]
+async fn a_path_is_logged_so_that_it_does_no_harm() {
+    let app = app(&MemoryTokenStore::new());
+    let token = Token::generate().unwrap();
+    let token = token.expose_secret();
+    let long = format!("/{}", "a".repeat(300));
+    let cut_inside_a_character = format!("/{}é", "a".repeat(254));
+    let beyond_the_cut = format!("/{}{token}", "a".repeat(251));
+    let hidden = "<contains a token>";
+    for (path, logged) in [
+        ("/a%20b/é", r"/a%20b/\u{e9}"),
+        ("/\u{202e}gol", r"/\u{202e}gol"),
+        ("/\u{9b}31m", r"/\u{9b}31m"),
+        (&*long, &long[..256]),
+        (&*cut_inside_a_character, &cut_inside_a_character[..255]),
+        (&*format!("/x/{token}"), hidden),
+        (&*format!("/x/{}/y", token.to_uppercase()), hidden),
+        (&*format!("/x/{}", token.replacen('o', "%6F", 1)), hidden),
+        (&*format!("/x/{}", token.replacen("oct_", "%6f%63%74%5f", 1)), hidden),
+        (&*format!("/x/{}", token.replacen('_', "%255f", 1)), hidden),
+        (&*beyond_the_cut, hidden),
+        (&*format!("/{}oct_", "a".repeat(252)), &*format!("/{}oct", "a".repeat(252))),
+    ] {
+        let [_, _, path, ..] = refusal(&app, request("GET", path)).await;
+        assert_eq!(path.as_deref(), Some(logged));
+    }
+    let [_, method, ..] = refusal(&app, request(token, "/config")).await;
+    assert_eq!(method.as_deref(), Some(hidden));
+    let [_, method, ..] = refusal(&app, request(&"M".repeat(300), "/config")).await;
+    assert_eq!(method.as_deref(), Some(&*"M".repeat(256)));
+}
+
+/// Outside of a runtime, so that the looks that take time are made on this thread.
+#[test]
+fn each_change_of_the_files_state_is_one_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auth-tokens.json");
+    let store = FileTokenStore::open(&path).unwrap();
+    let created = store.create(NewToken::new()).unwrap();
+    let good = fs::read(&path).unwrap();
+
+    let recorder = Recorder::start();
+    let look = || {
+        std::thread::sleep(std::time::Duration::from_millis(11));
+        let Lookup::Ready(found) = store.find(&created.token.digest()) else { panic!() };
+        found.map(|record| record.is_some()).map_err(|error| error.to_string())
+    };
+    let events = || {
+        let events = recorder.take_own().into_iter().filter(|event| event.level != "DEBUG");
+        let shown = events.map(|event| {
+            let error = event.field("error").map(|error| format!(": {error}")).unwrap_or_default();
+            format!("{} {}{error}", event.level, event.field("message").unwrap())
+        });
+        shown.collect::<Vec<_>>()
+    };
+    // The file was missing when the store was opened.
+    assert_eq!((look(), look()), (Ok(true), Ok(true)));
+    assert_eq!(events(), ["INFO token store is there"]);
+
+    fs::write(&path, r#"{"version": 1, "tokens": [oct_planted"#).unwrap();
+    let error = look().unwrap_err();
+    assert!(
+        error.contains("line 1, column 27: the file is not one complete JSON object"),
+        "{error}"
+    );
+    let broken = "ERROR token store cannot be read: requests with a token are answered 503";
+    assert_eq!(events(), [format!("{broken}: {error}")]);
+    assert_eq!((look(), look(), events()), (Err(error.clone()), Err(error), vec![]));
+
+    fs::write(&path, &good).unwrap();
+    assert_eq!((look(), look()), (Ok(true), Ok(true)));
+    assert_eq!(events(), ["INFO token store can be read again"]);
+
+    fs::remove_file(&path).unwrap();
+    assert_eq!((look(), look()), (Ok(false), Ok(false)));
+    assert_eq!(events(), ["WARN token store is missing: every token is refused"]);
+
+    fs::write(&path, &good).unwrap();
+    assert_eq!(look(), Ok(true));
+    assert_eq!(events(), ["INFO token store is there"]);
+}

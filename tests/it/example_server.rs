@@ -1,0 +1,243 @@
+//! The example server as a person meets it: its binary, its printed tokens and its printed `curl` lines.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use opencode_auth::FileTokenStore;
+
+/// The example's binary, which `cargo test` builds. `cargo test --test it` alone does not.
+fn binary() -> Option<PathBuf> {
+    let test = std::env::current_exe().unwrap();
+    let path = test
+        .parent()?
+        .parent()?
+        .join("examples")
+        .join(format!("server{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        eprintln!("skipped: {} is not built; run cargo test without --test", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// A running server, which ends with the test.
+struct Server {
+    child: Child,
+    address: String,
+    printed: String,
+}
+
+impl Server {
+    fn start(binary: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(binary)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("HOME", "/nonexistent")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // What is printed ends with an empty line after the `curl` lines.
+        let mut printed = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !(printed.contains("curl") && printed.ends_with("\n\n")) {
+            assert_ne!(lines.read_line(&mut printed).unwrap(), 0, "ended after: {printed}");
+        }
+        let address =
+            printed.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        Self { child, address, printed }
+    }
+
+    /// The tokens that were printed, by the name of their shell variable.
+    fn tokens(&self) -> HashMap<&str, &str> {
+        let assignments = self.printed.lines().filter_map(|line| line.trim().split_once('='));
+        assignments
+            .filter_map(|(name, rest)| Some((name, rest.split_whitespace().next()?)))
+            .filter(|(_, value)| value.starts_with("oct_"))
+            .collect()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// Sends a request and answers all that comes back, head and body.
+    fn exchange(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> String {
+        let authorization =
+            token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{authorization}\r\n{body}",
+            self.address,
+            body.len(),
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[cfg(unix)]
+    fn interrupt(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn assert_status(answer: &str, expected: &str) {
+    assert_eq!(answer.split(' ').nth(1), Some(expected), "{answer}");
+}
+
+/// A printed `curl` line, read as far as these lines go: method, path, variable of the token, body and
+/// the status that its comment promises.
+fn parse_curl(line: &str) -> (&str, &str, Option<&str>, &str, &str) {
+    let (command, comment) = line.split_once("  #").unwrap();
+    let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest);
+    let method = after("-X ").map_or("GET", |rest| rest.split(' ').next().unwrap());
+    let url = after("http://").unwrap().trim();
+    let variable = after("Bearer $").map(|rest| rest.split('"').next().unwrap());
+    let body = after("--json '").map_or("", |rest| rest.split('\'').next().unwrap());
+    let status =
+        comment.trim().split(|character: char| !character.is_ascii_digit()).next().unwrap();
+    (method, &url[url.find('/').unwrap()..], variable, body, status)
+}
+
+#[test]
+fn every_printed_curl_line_answers_what_its_comment_says() {
+    let Some(binary) = binary() else { return };
+    let server = Server::start(&binary, &[]);
+    let tokens = server.tokens();
+    assert_eq!(tokens.len(), 3, "{}", server.printed);
+    let mut seen = Vec::new();
+    for line in server.printed.lines().filter(|line| line.trim().starts_with("curl -i")) {
+        let (method, path, variable, body, status) = parse_curl(line);
+        let token = variable.map(|variable| tokens[variable]);
+        assert_status(&server.exchange(method, path, token, body), status);
+        seen.push(status);
+    }
+    assert_eq!(seen, ["401", "200", "403", "200", "200", "200"]);
+}
+
+#[test]
+fn a_web_socket_needs_execute_and_echoes() {
+    let Some(binary) = binary() else { return };
+    let server = Server::start(&binary, &[]);
+    let upgrade = |token: &str| {
+        let mut stream = server.connect();
+        write!(
+            stream,
+            "GET /pty/1/connect HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Authorization: Bearer {token}\r\n\r\n",
+            server.address,
+        )
+        .unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        (head, stream)
+    };
+    assert_status(&upgrade(server.tokens()["WRITE"]).0, "403");
+
+    let (head, mut stream) = upgrade(server.tokens()["ALL"]);
+    assert_status(&head, "101");
+    // A text frame with a mask of zeros, as RFC 6455 section 5.2 has it, and the same without one.
+    stream.get_mut().write_all(b"\x81\x82\0\0\0\0hi").unwrap();
+    let mut frame = [0; 4];
+    stream.read_exact(&mut frame).unwrap();
+    assert_eq!(&frame, b"\x81\x02hi");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
+    let Some(binary) = binary() else { return };
+    let mut server = Server::start(&binary, &[]);
+    let mut stream = server.connect();
+    let token = server.tokens()["READ"].to_owned();
+    write!(stream, "GET /event HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
+        .unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut begun = String::new();
+    while !begun.contains("server.connected") {
+        assert_ne!(stream.read_line(&mut begun).unwrap(), 0, "{begun}");
+    }
+    assert_status(&begun, "200");
+
+    server.interrupt();
+    assert!(server.child.wait().unwrap().success());
+    stream.read_to_string(&mut begun).unwrap();
+    assert!(begun.ends_with("0\r\n\r\n"), "the stream was cut off: {begun}");
+    let store = server.printed.split("hashed, in ").nth(1).unwrap().split(',').next().unwrap();
+    assert!(!Path::new(store).exists(), "{store} was left behind");
+}
+
+#[test]
+fn a_store_of_ones_own_gets_one_token_and_only_if_it_holds_none() {
+    let Some(binary) = binary() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tokens.json");
+    let argument = path.to_str().unwrap();
+
+    let server = Server::start(&binary, &["--store", argument]);
+    assert_status(&server.exchange("GET", "/config", Some(server.tokens()["TOKEN"]), ""), "200");
+    let records = FileTokenStore::open(&path).unwrap().list().unwrap();
+    assert_eq!(records.len(), 1);
+    drop(server);
+
+    let server = Server::start(&binary, &["--store", argument]);
+    assert!(server.tokens().is_empty(), "{}", server.printed);
+    assert!(server.printed.contains("token create --store"), "{}", server.printed);
+    assert_eq!(FileTokenStore::open(&path).unwrap().list().unwrap(), records);
+}
+
+#[test]
+fn what_it_cannot_do_it_says() {
+    let Some(binary) = binary() else { return };
+    let run = |arguments: &[&str]| -> Output {
+        Command::new(&binary).args(arguments).env("HOME", "/nonexistent").output().unwrap()
+    };
+    let server = Server::start(&binary, &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken.json");
+    std::fs::write(&broken, "[]").unwrap();
+    for (arguments, code, said) in [
+        (vec!["--listen", &server.address], 1, "choose another address with --listen"),
+        (
+            vec!["--listen", "4096"],
+            2,
+            "--listen takes an address and a port such as 127.0.0.1:4096, not `4096`",
+        ),
+        (vec!["--listen"], 2, "--listen takes a value"),
+        (vec!["--port", "1"], 2, "`--port` is not known"),
+        (
+            vec!["--listen=127.0.0.1:0", "--store", broken.to_str().unwrap()],
+            1,
+            "a JSON object expected",
+        ),
+    ] {
+        let output = run(&arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(said), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}

@@ -1,0 +1,193 @@
+//! What holds for all requests, tokens and texts.
+
+use std::sync::Arc;
+
+use axum::http::{Method, Request, Uri};
+use opencode_auth::{
+    Credentials, Denial, Expiry, NewToken, Permission, Permissions, Policy, Requirement, Token,
+    TokenDigest, TokenId, TokenRecord, authorize,
+};
+use proptest::prelude::*;
+use time::UtcDateTime;
+
+use crate::lenient::is_interactive_to_some_reader;
+
+fn permissions() -> impl Strategy<Value = Permissions> {
+    prop::collection::vec(prop::sample::select(&Permission::ALL[..]), 0..4)
+        .prop_map(|permissions| permissions.into_iter().collect())
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    let known =
+        ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY"];
+    prop_oneof![
+        4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
+        1 => "[A-Za-z]{1,12}",
+    ]
+    .prop_map(|method| method.parse().unwrap())
+}
+
+/// Paths made of what matters in paths.
+fn path() -> impl Strategy<Value = String> {
+    let pieces = [
+        "/", "/", "/", "pty", "session", "message", "config", "tui", "api", "v1", ".", "..", "%2e",
+        "%2F", "%5c", ";", "%3b", "%70", "%2570", "PTY", "s", "x", "%", "%00", "é", "\u{17f}", "?",
+        "\\",
+    ];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..9)
+        .prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+fn request(method: &Method, path: &str) -> Option<Request<()>> {
+    Request::builder().method(method).uri(path.parse::<Uri>().ok()?).body(()).ok()
+}
+
+fn needed(policy: &Policy, method: &Method, path: &str) -> Option<Permissions> {
+    match policy.requirement(&request(method, path)?) {
+        Requirement::Permissions(needed) => Some(needed),
+        other => panic!("{method} {path}: {other:?}"),
+    }
+}
+
+/// A policy with any mount and any interactive prefixes.
+fn policy() -> impl Strategy<Value = Policy> {
+    (prop::option::of(path()), prop::collection::vec(path(), 0..3)).prop_map(|(mount, prefixes)| {
+        let policy = match mount {
+            Some(mount) => Policy::default().mount(&mount),
+            None => Policy::default(),
+        };
+        prefixes.iter().fold(policy, |policy, prefix| policy.interactive(prefix))
+    })
+}
+
+fn record(permissions: Permissions) -> Arc<TokenRecord> {
+    let (token, _) = NewToken::new().issue(UtcDateTime::UNIX_EPOCH).unwrap();
+    let now = UtcDateTime::UNIX_EPOCH;
+    let id = TokenId::generate().unwrap();
+    Arc::new(TokenRecord::new(id, None, token.digest(), permissions, now, None).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    /// All that a request needs is decided by its set: more permissions never turn a yes into a no.
+    #[test]
+    fn a_permission_more_never_turns_an_allow_into_a_refusal(
+        policy in policy(), method in method(), path in path(),
+        granted in permissions(), more in permissions(),
+    ) {
+        prop_assume!(!granted.is_empty());
+        if let Some(needed) = needed(&policy, &method, &path) {
+            let now = UtcDateTime::UNIX_EPOCH;
+            let few = authorize(Some(record(granted)), needed, now);
+            let many = authorize(Some(record(granted | more)), needed, now);
+            prop_assert_eq!(few.is_ok(), granted.contains(needed));
+            prop_assert!(few.is_err() || many.is_ok());
+            prop_assert!(authorize(Some(record(Permissions::ALL)), needed, now).is_ok());
+            if let Err(denial) = few {
+                let is_missing = matches!(denial, Denial::PermissionMissing { .. });
+                prop_assert!(is_missing);
+            }
+        }
+    }
+
+    #[test]
+    fn an_interactive_prefix_more_never_lowers_what_a_request_needs(
+        policy in policy(), prefix in path(), method in method(), path in path(),
+    ) {
+        let before = needed(&policy, &method, &path);
+        let after = needed(&policy.interactive(&prefix), &method, &path);
+        prop_assert!(after.zip(before).is_none_or(|(after, before)| after.contains(before)));
+    }
+
+    /// A mount is no rule that is added but another place for those that are there: what is needed
+    /// under it is what was needed without it, and all is needed elsewhere.
+    #[test]
+    fn a_mount_moves_the_rules_and_opens_nothing(
+        prefix in path(), method in method(), path in path(),
+    ) {
+        let policy = Policy::default().interactive(&prefix);
+        let mounted = policy.clone().mount("/api/v1");
+        let moved = needed(&mounted, &method, &format!("/api/v1{path}"));
+        prop_assert_eq!(moved, needed(&policy, &method, &path));
+        if !path.to_lowercase().contains("api") {
+            let outside = needed(&mounted, &method, &path);
+            prop_assert!(outside.is_none_or(|outside| outside == Permissions::ALL));
+        }
+    }
+
+    #[test]
+    fn a_path_that_some_reader_takes_to_an_interactive_route_needs_execute(
+        method in method(), path in path(),
+    ) {
+        if let Some(needed) = needed(&Policy::default(), &method, &path) {
+            let read = path.split('?').next().unwrap();
+            let interactive = is_interactive_to_some_reader(read);
+            prop_assert!(!interactive || needed.contains(Permissions::EXECUTE), "{}", path);
+        }
+    }
+
+    #[test]
+    fn public_is_exactly_what_was_said(path in path(), other in path(), method in method()) {
+        let policy = Policy::default().public(Method::GET, &*path);
+        if let Some(request) = request(&method, &other) {
+            let is_public = policy.requirement(&request) == Requirement::Public;
+            let same = request.uri().path() == path && ["GET", "HEAD"].contains(&method.as_str());
+            prop_assert_eq!(is_public, same);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_parsing_panic(text in ".{0,40}", number in "[0-9]{0,25}[hdwyé]?") {
+        for text in [&text, &number] {
+            let _ = text.parse::<Expiry>();
+            let _ = text.parse::<Permission>();
+            let _ = text.parse::<TokenId>();
+            prop_assert!(text.parse::<Token>().is_err());
+            if let Ok(expiry) = text.parse::<Expiry>() {
+                let _ = NewToken::new().name(text.as_str()).expires(expiry).issue(UtcDateTime::UNIX_EPOCH);
+                let _ = NewToken::new().expires(expiry).issue(UtcDateTime::MAX);
+                let _ = NewToken::new().expires(expiry).issue(UtcDateTime::MIN);
+            }
+            if let Ok(permissions) = text.parse::<Permissions>() {
+                prop_assert_eq!(permissions.to_string().parse(), Ok(permissions));
+            }
+            let _ = Policy::default().mount(text).interactive(text).public(Method::GET, text.as_str());
+        }
+    }
+
+    #[test]
+    fn a_set_of_permissions_is_read_as_it_is_written(permissions in permissions()) {
+        let text = permissions.to_string();
+        prop_assert_eq!(text.parse().ok(), (!permissions.is_empty()).then_some(permissions));
+    }
+
+    #[test]
+    fn a_token_with_one_character_changed_is_no_token(
+        position in 0..32_usize, byte in any::<u8>(), other in any::<char>(),
+    ) {
+        let token = Token::generate().unwrap();
+        let text = token.expose_secret();
+        let again: Token = text.parse().unwrap();
+        prop_assert_eq!(again.expose_secret(), text);
+
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[position] = byte;
+        if bytes != text.as_bytes() {
+            let mut request = Request::new(());
+            let value = [b"Bearer ", &*bytes].concat();
+            if let Ok(value) = axum::http::HeaderValue::from_bytes(&value) {
+                request.headers_mut().insert("authorization", value);
+                let credentials = Credentials::from_headers(request.headers());
+                prop_assert!(matches!(credentials, Credentials::Malformed));
+            }
+        }
+        let changed = format!("{}{other}{}", &text[..position], &text[position + 1..]);
+        prop_assert!(changed == text || changed.parse::<Token>().is_err());
+        let longer = format!("{}{other}{}", &text[..position], &text[position..]);
+        prop_assert!(longer.parse::<Token>().is_err());
+        let shorter = format!("{}{}", &text[..position], &text[position + 1..]);
+        prop_assert!(shorter.parse::<Token>().is_err());
+        prop_assert_eq!(TokenDigest::from_bytes(*token.digest().as_bytes()), token.digest());
+    }
+}

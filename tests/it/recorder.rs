@@ -1,0 +1,106 @@
+//! Records `tracing` events of the current thread.
+//!
+//! There is one subscriber for all threads, which records for those that asked for it. (Subscribers of
+//! single threads will not do: `tracing` may decide on a thread without one that nobody is interested.)
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Once;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+/// One event or span: its level, target and fields, as text.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub level: String,
+    pub target: String,
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+impl Recorded {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+}
+
+thread_local! {
+    static RECORDER: RefCell<Option<Rc<RefCell<Vec<Recorded>>>>> = const { RefCell::new(None) };
+}
+
+/// Installs the subscriber of all threads.
+pub fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(ThreadRecorder);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
+pub struct Recorder(Rc<RefCell<Vec<Recorded>>>);
+
+impl Recorder {
+    /// Records everything of this thread, at every level, until it is dropped.
+    pub fn start() -> Self {
+        install();
+        let recorded = Rc::default();
+        RECORDER.set(Some(Rc::clone(&recorded)));
+        Self(recorded)
+    }
+
+    pub fn take(&self) -> Vec<Recorded> {
+        self.0.take()
+    }
+
+    /// What the library itself has said.
+    pub fn take_own(&self) -> Vec<Recorded> {
+        let own = |recorded: &Recorded| recorded.target.starts_with("opencode_auth");
+        self.take().into_iter().filter(own).collect()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        RECORDER.set(None);
+    }
+}
+
+fn record(metadata: &Metadata<'_>, visit: impl FnOnce(&mut Fields)) {
+    let Some(recorder) = RECORDER.with_borrow(Clone::clone) else { return };
+    let mut fields = Fields::default();
+    visit(&mut fields);
+    recorder.borrow_mut().push(Recorded {
+        level: metadata.level().to_string(),
+        target: metadata.target().to_owned(),
+        fields: fields.0,
+    });
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+struct ThreadRecorder;
+
+impl<S: Subscriber> Layer<S> for ThreadRecorder {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        record(event.metadata(), |fields| event.record(fields));
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        record(attributes.metadata(), |fields| attributes.record(fields));
+    }
+}

@@ -1,0 +1,310 @@
+//! The values that people and programs write down: tokens, ids, permissions, expiries, names.
+
+use std::time::Duration;
+
+use opencode_auth::{
+    Expiry, MemoryTokenStore, NameError, NewToken, NewTokenError, ParseExpiryError,
+    ParsePermissionsError, ParseTokenError, ParseTokenIdError, Permission, Permissions, Token,
+    TokenDigest, TokenId, TokenRecord,
+};
+use time::UtcDateTime;
+use time::macros::utc_datetime;
+
+const READ: Permissions = Permissions::READ;
+const WRITE: Permissions = Permissions::WRITE;
+const EXECUTE: Permissions = Permissions::EXECUTE;
+
+#[test]
+fn permissions_are_words() {
+    for (text, permission) in
+        [("read", Permission::Read), ("write", Permission::Write), ("execute", Permission::Execute)]
+    {
+        assert_eq!(text.parse(), Ok(permission));
+        assert_eq!(permission.as_str(), text);
+        assert_eq!(permission.to_string(), text);
+        assert_eq!(serde_json::to_string(&permission).unwrap(), format!("\"{text}\""));
+    }
+    for text in ["", "Read", "read ", "r", "all", "read,write"] {
+        let refused = ParsePermissionsError::Unknown(text.to_owned());
+        assert_eq!(text.parse::<Permission>(), Err(refused));
+    }
+}
+
+#[test]
+fn a_set_of_permissions_is_a_list_of_words() {
+    for (text, set, shown) in [
+        ("read", READ, "read"),
+        ("execute , read", READ | EXECUTE, "read,execute"),
+        ("write,read", READ | WRITE, "read,write"),
+        (" read,write,execute ", Permissions::ALL, "read,write,execute"),
+    ] {
+        assert_eq!(text.parse(), Ok(set), "{text}");
+        assert_eq!(set.to_string(), shown);
+        assert_eq!(set.iter().collect::<Permissions>(), set);
+        let words: Vec<_> = set.iter().map(Permission::as_str).collect();
+        assert_eq!(serde_json::to_string(&set).unwrap(), serde_json::to_string(&words).unwrap());
+    }
+    assert_eq!(format!("[{READ:>6}]"), "[  read]");
+    assert_eq!(format!("{:?}", READ | EXECUTE), "{Read, Execute}");
+    assert_eq!(Permissions::NONE.to_string(), "");
+    assert_eq!(Permissions::default(), Permissions::NONE);
+    for (text, error, message) in [
+        (
+            "",
+            ParsePermissionsError::Empty,
+            "no permission is named: give one or more of read, write, execute, separated by commas",
+        ),
+        (
+            "read,,write",
+            ParsePermissionsError::Unknown(String::new()),
+            "`` is not a permission: give one or more of read, write, execute, separated by commas",
+        ),
+        (
+            "read,wr\u{1b}ite",
+            ParsePermissionsError::Unknown("wr\u{1b}ite".into()),
+            r"`wr\u{1b}ite` is not a permission: give one or more of read, write, execute, separated by commas",
+        ),
+        (
+            "read, read",
+            ParsePermissionsError::Repeated(Permission::Read),
+            "the permission `read` is named twice",
+        ),
+    ] {
+        assert_eq!(text.parse::<Permissions>(), Err(error.clone()));
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn sets_of_permissions_are_sets() {
+    let sets = [Permissions::NONE, READ, WRITE, EXECUTE, READ | WRITE, Permissions::ALL];
+    for (position, set) in sets.into_iter().enumerate() {
+        assert_eq!(set.is_empty(), position == 0);
+        assert!(
+            set.contains(set) && set.contains(Permissions::NONE) && Permissions::ALL.contains(set)
+        );
+        assert_eq!(set.difference(set), Permissions::NONE);
+        assert_eq!(set.union(Permissions::ALL), Permissions::ALL);
+        let mut same = set;
+        same |= set;
+        assert_eq!(same, set);
+        same |= READ;
+        assert_eq!(same, set.union(READ));
+    }
+    assert!(
+        !READ.contains(WRITE) && !(READ | WRITE).contains(EXECUTE) && !READ.contains(READ | WRITE)
+    );
+    assert_eq!(Permissions::ALL.difference(WRITE), READ | EXECUTE);
+    assert_eq!(READ | WRITE | EXECUTE, Permissions::ALL);
+    assert_eq!(Permissions::from(Permission::Execute), EXECUTE);
+}
+
+#[test]
+fn a_token_is_32_characters_and_nothing_else() {
+    let token = Token::generate().unwrap();
+    let text = token.expose_secret();
+    assert_eq!(text.len(), 32);
+    assert_eq!(text.parse::<Token>().unwrap().expose_secret(), text);
+    assert_eq!(text.parse::<Token>().unwrap().digest(), token.digest());
+    assert_ne!(Token::generate().unwrap().expose_secret(), text);
+    for text in [
+        "",
+        "oct_",
+        &text[..31],
+        &text[1..],
+        &format!("{text} "),
+        &format!(" {text}"),
+        &text.to_uppercase(),
+        &text.replacen("oct_", "OCT_", 1),
+        // The right checksum, of another prefix and of bits behind the 128th that are not zero.
+        "ock_AAAAAAAAAAAAAAAAAAAAAA0-6DwQ",
+        "oct_AAAAAAAAAAAAAAAAAAAAAB1pmmjw",
+    ] {
+        assert_eq!(text.parse::<Token>().err(), Some(ParseTokenError), "{text}");
+    }
+    assert_eq!(
+        ParseTokenError.to_string(),
+        "not a token: it was mistyped, cut short, or made by another program"
+    );
+}
+
+#[test]
+fn a_digest_is_the_sha_256_of_the_text() {
+    let token: Token = "oct_AAAAAAAAAAAAAAAAAAAAAAT5D3NQ".parse().unwrap();
+    let digest = token.digest();
+    assert_eq!(digest.as_bytes()[..8], [0x34, 0x93, 0x50, 0x7a, 0xf7, 0xc3, 0x93, 0x06]);
+    assert_eq!(TokenDigest::from_bytes(*digest.as_bytes()), digest);
+    assert_ne!(TokenDigest::from_bytes([0; 32]), digest);
+}
+
+#[test]
+fn an_id_is_12_lower_case_hexadecimal_characters() {
+    let id = TokenId::generate().unwrap();
+    assert!(id.as_str().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+    assert_eq!(id.to_string().parse(), Ok(id));
+    assert_eq!(format!("{id:?}"), format!("TokenId({})", id.as_str()));
+    assert_eq!(format!("{id:>14}"), format!("  {id}"));
+    assert_ne!(TokenId::generate().unwrap(), id);
+    for text in ["", "0123456789a", "0123456789abc", "0123456789aB", "0123456789ag", "éééééé"]
+    {
+        assert_eq!(text.parse::<TokenId>(), Err(ParseTokenIdError), "{text}");
+    }
+    assert_eq!(
+        ParseTokenIdError.to_string(),
+        "not a token id: it has 12 lower-case hexadecimal characters"
+    );
+}
+
+#[test]
+fn an_expiry_is_a_time_from_now_a_date_or_never() {
+    let after = |seconds| Expiry::After(Duration::from_secs(seconds));
+    for (text, expiry) in [
+        ("never", Expiry::Never),
+        ("12h", after(12 * 3600)),
+        ("90d", after(90 * 86_400)),
+        ("2w", after(14 * 86_400)),
+        ("1y", after(365 * 86_400)),
+        ("0d", after(0)),
+        ("007d", after(7 * 86_400)),
+        ("2027-01-31", Expiry::At(utc_datetime!(2027-01-31 00:00))),
+        ("2027-01-31T10:00:00Z", Expiry::At(utc_datetime!(2027-01-31 10:00))),
+        ("2027-01-31T10:00:00+02:00", Expiry::At(utc_datetime!(2027-01-31 08:00))),
+    ] {
+        assert_eq!(text.parse(), Ok(expiry), "{text}");
+    }
+    for text in [
+        "",
+        "d",
+        "h",
+        "-1d",
+        "+1d",
+        "1.5d",
+        "1 d",
+        "90",
+        "90D",
+        "90m",
+        "Never",
+        "1é",
+        "é",
+        "１d",
+        "99999999999999999999d",
+        "18446744073709551615y",
+        "2027-02-30",
+        "2027-13-01",
+        "2027-1-1",
+        "2027-01-31T10:00:00",
+        "0000-00-00",
+        "9999-12-31T23:59:59-23:59",
+    ] {
+        assert_eq!(text.parse::<Expiry>(), Err(ParseExpiryError), "{text}");
+    }
+    assert_eq!(Expiry::default(), Expiry::days(90));
+    assert_eq!(Expiry::days(90), after(90 * 86_400));
+    assert_eq!(Expiry::hours(2), after(7_200));
+}
+
+#[test]
+fn a_new_token_has_all_permissions_for_90_days_and_no_name() {
+    let now = utc_datetime!(2026-11-23 08:00:00.75);
+    let (token, record) = NewToken::new().issue(now).unwrap();
+    assert_eq!(record.name(), None);
+    assert_eq!(record.permissions(), Permissions::ALL);
+    assert_eq!(record.created_at(), utc_datetime!(2026-11-23 08:00));
+    assert_eq!(record.expires_at(), Some(utc_datetime!(2027-02-21 08:00)));
+    assert_eq!(*record.digest(), token.digest());
+    assert_eq!(
+        serde_json::to_value(&record).unwrap(),
+        serde_json::json!({
+            "id": record.id().as_str(),
+            "name": null,
+            "permissions": ["read", "write", "execute"],
+            "created_at": "2026-11-23T08:00:00Z",
+            "expires_at": "2027-02-21T08:00:00Z",
+        })
+    );
+    let never = NewToken::default().name("ci").expires(Expiry::Never).permissions(READ);
+    let (_, record) = never.issue(now).unwrap();
+    assert_eq!((record.name(), record.expires_at()), (Some("ci"), None));
+    assert!(!record.is_expired(utc_datetime!(9999-12-31 23:59:59)));
+}
+
+#[test]
+fn a_record_is_expired_from_its_second_on() {
+    let now = utc_datetime!(2026-11-23 08:00);
+    let (_, record) = NewToken::new().expires(Expiry::hours(1)).issue(now).unwrap();
+    for (at, expired) in [
+        (utc_datetime!(2026-11-23 08:00), false),
+        (utc_datetime!(2026-11-23 08:59:59.999_999_999), false),
+        (utc_datetime!(2026-11-23 09:00), true),
+        (utc_datetime!(2030-01-01 00:00), true),
+    ] {
+        assert_eq!(record.is_expired(at), expired, "{at}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
+    let store = MemoryTokenStore::new();
+    let at = |time| NewToken::new().expires(Expiry::At(time));
+    let name = |name: &str| NewToken::new().name(name);
+    let expiry = "the expiry has to be in the future";
+    let beyond = "the expiry is beyond the year 9999: use never instead";
+    let unprintable =
+        "a token's name cannot have control or formatting characters, and this one has";
+    for (new, message) in [
+        (
+            NewToken::new().permissions(Permissions::NONE),
+            "a token needs at least one of the permissions read, write and execute".to_owned(),
+        ),
+        (NewToken::new().expires(Expiry::days(0)), expiry.into()),
+        (NewToken::new().expires(Expiry::After(Duration::from_millis(999))), expiry.into()),
+        (at(UtcDateTime::now()), expiry.into()),
+        (at(utc_datetime!(1970-01-01 00:00)), expiry.into()),
+        (NewToken::new().expires(Expiry::days(u32::MAX)), beyond.into()),
+        (NewToken::new().expires(Expiry::After(Duration::MAX)), beyond.into()),
+        (
+            name(""),
+            "a token's name cannot be empty: leave it out, or give 1 to 64 characters".into(),
+        ),
+        (name(&"é".repeat(65)), "a token's name has at most 64 characters".into()),
+        (name(&"x".repeat(1 << 20)), "a token's name has at most 64 characters".into()),
+        (name("a\nb"), format!("{unprintable} U+000A")),
+        (name("a\u{7f}"), format!("{unprintable} U+007F")),
+        (name("\u{1b}[31m"), format!("{unprintable} U+001B")),
+        (name("a\u{202e}b"), format!("{unprintable} U+202E")),
+        (name("a\u{2028}b"), format!("{unprintable} U+2028")),
+        (name("a\u{2029}b"), format!("{unprintable} U+2029")),
+        (name("\u{feff}a"), format!("{unprintable} U+FEFF")),
+    ] {
+        let refused = store.create(new).unwrap_err();
+        assert_eq!(refused.to_string(), message);
+    }
+    assert_eq!(store.list(), []);
+    for name in
+        ["x", "a b", "ci-1 (laptop)", "日本", "é".repeat(64).as_str(), "🦀".repeat(64).as_str()]
+    {
+        let _ = store.create(NewToken::new().name(name)).unwrap();
+    }
+    assert_eq!(store.list().len(), 6);
+}
+
+#[test]
+fn a_record_of_ones_own_is_checked() {
+    let (token, made) = NewToken::new().issue(utc_datetime!(2026-11-23 08:00)).unwrap();
+    let new = |name, permissions, created_at, expires_at| {
+        TokenRecord::new(made.id(), name, token.digest(), permissions, created_at, expires_at)
+    };
+    let then = utc_datetime!(2026-11-23 08:00:00.5);
+    let year_minus_one = utc_datetime!(-0001-01-01 00:00);
+    let record = new(Some("a"), READ, then, Some(then)).unwrap();
+    assert_eq!(record.created_at(), utc_datetime!(2026-11-23 08:00));
+    assert_eq!(record.expires_at(), Some(utc_datetime!(2026-11-23 08:00)));
+    assert!(new(None, READ, utc_datetime!(0000-01-01 00:00), None).is_ok());
+    assert!(matches!(new(None, Permissions::NONE, then, None), Err(NewTokenError::NoPermissions)));
+    assert!(matches!(new(None, READ, year_minus_one, None), Err(NewTokenError::TimeOutOfRange)));
+    assert!(matches!(
+        new(None, READ, then, Some(year_minus_one)),
+        Err(NewTokenError::TimeOutOfRange)
+    ));
+    assert!(matches!(new(Some(""), READ, then, None), Err(NewTokenError::Name(NameError::Empty))));
+}
