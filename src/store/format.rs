@@ -127,8 +127,9 @@ fn write_token(out: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
         serde_json::to_writer(&mut *out, name)?;
     }
     write!(out, r#", "digest": "{DIGEST_PREFIX}"#)?;
+    let hex_digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
     for byte in record.digest().as_bytes() {
-        write!(out, "{byte:02x}")?;
+        out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
     }
     let permissions = record.permissions().join(r#"", ""#);
     let created_at = timestamp::format(record.created_at());
