@@ -18,6 +18,8 @@ mod support_store;
 mod support_process;
 #[cfg(target_os = "linux")]
 mod support_hammer;
+#[cfg(target_os = "linux")]
+mod support_mounts;
 
 mod layer;
 mod store_format;
@@ -33,3 +35,5 @@ mod store_concurrency;
 mod store_revocation;
 #[cfg(target_os = "linux")]
 mod store_editing;
+#[cfg(target_os = "linux")]
+mod store_mounts;
