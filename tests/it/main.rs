@@ -6,16 +6,24 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::too_many_lines,
     missing_debug_implementations,
     unreachable_pub,
     reason = "a test says what went wrong by panicking; its tables are long, and its helpers are not an API"
 )]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some kinds of tests take Linux"))]
 
 mod lenient;
 mod marked;
 mod recorder;
 mod support;
 mod support_store;
+#[cfg(target_os = "linux")]
+mod support_process;
+#[cfg(target_os = "linux")]
+mod support_hammer;
+#[cfg(target_os = "linux")]
+mod support_mounts;
 
 mod answers;
 mod attacks;
@@ -39,3 +47,14 @@ mod tidy;
 mod truth_table;
 mod undo_rotation;
 mod values;
+mod store_model;
+#[cfg(target_os = "linux")]
+mod store_trust;
+#[cfg(target_os = "linux")]
+mod store_concurrency;
+#[cfg(target_os = "linux")]
+mod store_revocation;
+#[cfg(target_os = "linux")]
+mod store_editing;
+#[cfg(target_os = "linux")]
+mod store_mounts;
