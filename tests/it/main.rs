@@ -17,13 +17,13 @@ mod lenient;
 mod marked;
 mod recorder;
 mod support;
-mod support_store;
-#[cfg(target_os = "linux")]
-mod support_process;
 #[cfg(target_os = "linux")]
 mod support_hammer;
 #[cfg(target_os = "linux")]
 mod support_mounts;
+#[cfg(target_os = "linux")]
+mod support_process;
+mod support_store;
 
 mod answers;
 mod attacks;
@@ -39,22 +39,22 @@ mod properties;
 mod raw;
 mod secrets;
 mod service;
+#[cfg(target_os = "linux")]
+mod store_concurrency;
+#[cfg(target_os = "linux")]
+mod store_editing;
 mod store_fields;
 mod store_file;
 mod store_format;
+mod store_model;
+#[cfg(target_os = "linux")]
+mod store_mounts;
+#[cfg(target_os = "linux")]
+mod store_revocation;
+#[cfg(target_os = "linux")]
+mod store_trust;
 mod store_unknown;
 mod tidy;
 mod truth_table;
 mod undo_rotation;
 mod values;
-mod store_model;
-#[cfg(target_os = "linux")]
-mod store_trust;
-#[cfg(target_os = "linux")]
-mod store_concurrency;
-#[cfg(target_os = "linux")]
-mod store_revocation;
-#[cfg(target_os = "linux")]
-mod store_editing;
-#[cfg(target_os = "linux")]
-mod store_mounts;
