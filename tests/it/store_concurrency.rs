@@ -78,7 +78,7 @@ fn a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once(
     let began = Instant::now();
     let error = store.create(NewToken::new()).unwrap_err();
     let waited = began.elapsed();
-    assert!((timeout..timeout + Duration::from_millis(500)).contains(&waited), "{waited:?}");
+    assert!((timeout..timeout + Duration::from_secs(1)).contains(&waited), "{waited:?}");
     let lock = lock_of(&directory.file());
     assert_eq!(
         error.to_string(),
@@ -92,7 +92,7 @@ fn a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once(
         matches!(error, ChangeError::Locked { path, waited } if path == lock && waited == timeout)
     );
     let notice = notices.try_recv().unwrap() - began;
-    assert!((150..500).contains(&notice.as_millis()), "{notice:?}");
+    assert!((150..1000).contains(&notice.as_millis()), "{notice:?}");
     assert!(notices.try_recv().is_err(), "one notice for one change");
 
     // Reading takes no lock.
@@ -106,7 +106,7 @@ fn a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once(
     let killed_at = Instant::now();
     holder.signal(Signal::KILL);
     let freed = waiting.join().unwrap().unwrap() - killed_at;
-    assert!(freed < Duration::from_millis(500), "{freed:?}");
+    assert!(freed < Duration::from_secs(1), "{freed:?}");
     assert_eq!(directory.open().list().unwrap().len(), 2);
 }
 

@@ -191,6 +191,21 @@ fn timed(store: &FileTokenStore, token: &Token) -> (Result<bool, StoreError>, u1
     (found.map(|record| record.is_some()), began.elapsed().as_millis())
 }
 
+/// The answer to a look-up that does not wait: the quickest of some, for the machine may be busy.
+#[track_caller]
+fn at_once(store: &FileTokenStore, token: &Token) -> Result<bool, StoreError> {
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(15));
+        let (found, waited) = timed(store, token);
+        if waited < 50 {
+            return found;
+        }
+        waits.push(waited);
+    }
+    panic!("waited {waits:?} ms")
+}
+
 #[test]
 fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_good() {
     type Damage = fn(&Path);
@@ -207,18 +222,12 @@ fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_g
         let (directory, store, token, record) = open_with_one();
         damage(&directory.file());
         let (first, waited) = timed(&store, &token);
-        assert!(first.is_err(), "{case}");
-        assert!((95..400).contains(&waited), "{case}: {waited} ms");
-        thread::sleep(Duration::from_millis(15));
-        let (second, waited) = timed(&store, &token);
-        assert_eq!(second.unwrap_err().to_string(), first.unwrap_err().to_string(), "{case}");
-        assert!(waited < 90, "{case}: {waited} ms");
+        let first = first.expect_err(case).to_string();
+        assert!((95..1000).contains(&waited), "{case}: {waited} ms");
+        assert_eq!(at_once(&store, &token).unwrap_err().to_string(), first, "{case}");
         let _ = fs::remove_dir(directory.file());
         write_private(&directory.file(), render([&record]));
-        thread::sleep(Duration::from_millis(15));
-        let (mended, waited) = timed(&store, &token);
-        assert!(mended.unwrap(), "{case}");
-        assert!(waited < 90, "{case}: {waited} ms");
+        assert!(at_once(&store, &token).unwrap(), "{case}");
     }
 }
 
@@ -228,31 +237,33 @@ fn a_file_that_stays_missing_is_an_empty_store_after_100_ms() {
     fs::remove_file(directory.file()).unwrap();
     let (found, waited) = timed(&store, &token);
     assert!(!found.unwrap());
-    assert!((95..400).contains(&waited), "{waited} ms");
-    thread::sleep(Duration::from_millis(15));
-    let (found, waited) = timed(&store, &token);
-    assert!(!found.unwrap());
-    assert!(waited < 90, "{waited} ms");
+    assert!((95..1000).contains(&waited), "{waited} ms");
+    assert!(!at_once(&store, &token).unwrap());
     write_private(&directory.file(), render([&record]));
     thread::sleep(Duration::from_millis(15));
     assert!(accepts(&store, &token));
 }
 
+/// Whether a request was allowed that met a torn file, which soon was whole and held the token or not;
+/// `None` if the machine was too busy to make it whole in time.
+fn ask_while_torn(holds_token: bool) -> Option<bool> {
+    let (directory, store, token, record) = open_with_one();
+    let whole = if holds_token { render([&record]) } else { render([]) };
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let mut file = fs::File::create(directory.file()).unwrap();
+    file.write_all(first.as_bytes()).unwrap();
+    let asking = thread::spawn(move || timed(&store, &token));
+    thread::sleep(Duration::from_millis(40));
+    file.write_all(second.as_bytes()).unwrap();
+    let (found, waited) = asking.join().unwrap();
+    (35..95).contains(&waited).then(|| found.unwrap())
+}
+
 /// The edit may be the revocation, so nothing is decided by what the file said before.
 #[test]
 fn a_request_that_meets_a_torn_file_waits_for_what_it_becomes() {
-    for stays in [true, false] {
-        let (directory, store, token, record) = open_with_one();
-        let whole = if stays { render([&record]) } else { render([]) };
-        let (first, second) = whole.split_at(whole.len() / 2);
-        let mut file = fs::File::create(directory.file()).unwrap();
-        file.write_all(first.as_bytes()).unwrap();
-        let asking = thread::spawn(move || timed(&store, &token));
-        thread::sleep(Duration::from_millis(40));
-        assert!(!asking.is_finished());
-        file.write_all(second.as_bytes()).unwrap();
-        let (found, waited) = asking.join().unwrap();
-        assert_eq!(found.unwrap(), stays);
-        assert!(waited >= 35, "{waited} ms");
+    for holds_token in [true, false] {
+        let found = (0..20).find_map(|_| ask_while_torn(holds_token));
+        assert_eq!(found, Some(holds_token));
     }
 }

@@ -176,7 +176,7 @@ fn take(step: &Step, directory: &StoreDirectory, model: &mut Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_store_does_what_its_model_does(steps in proptest::collection::vec(step(), 1..24)) {

@@ -134,7 +134,7 @@ fn no_request_that_started_after_delete_returned_is_allowed() {
 #[test]
 fn no_request_is_allowed_late_because_the_file_is_large() {
     let directory = StoreDirectory::new();
-    let _ = delete_under_load(&directory, 60, 1500);
+    let _ = delete_under_load(&directory, 30, 1200);
     assert!(directory.bytes().len() > 256 * 1024);
 }
 
