@@ -1,6 +1,10 @@
 //! The server of `scripts/e2e.sh`: one router on three ports of the loopback address, bare, behind one
 //! static token, and behind the layer. Says where, then serves until its input ends.
-#![allow(clippy::print_stdout, reason = "a program for a script, which reads what it prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::result_large_err,
+    reason = "a program for a script, which reads what it prints; what a refusal is, is tower-http's choice"
+)]
 
 use std::error::Error;
 use std::io::Read as _;
