@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -37,7 +39,7 @@ impl Token {
     /// [`RandomError`] if the operating system gives no random bits.
     pub fn generate() -> Result<Self, RandomError> {
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
-        getrandom::fill(&mut *random).map_err(|source| RandomError(source.into()))?;
+        SysRng.try_fill_bytes(&mut *random).map_err(|source| RandomError(source.into()))?;
         Ok(Self::from_random(&random))
     }
 
@@ -179,7 +181,7 @@ impl TokenId {
     /// [`RandomError`] if the operating system gives no random bits.
     pub fn generate() -> Result<Self, RandomError> {
         let mut random = [0; Self::LENGTH];
-        getrandom::fill(&mut random).map_err(|source| RandomError(source.into()))?;
+        SysRng.try_fill_bytes(&mut random).map_err(|source| RandomError(source.into()))?;
         Ok(Self(random.map(|byte| b"0123456789abcdef"[usize::from(byte & 0xf)])))
     }
 

@@ -13,9 +13,9 @@ const FILE: &str = "opencode/auth-tokens.json";
 
 /// `$OPENCODE_AUTH_TOKENS`, else `$XDG_CONFIG_HOME/opencode/auth-tokens.json`, else
 /// `~/.config/opencode/auth-tokens.json`, on every platform: that is where opencode itself looks.
-/// (The directories of macOS and Windows for such files are others.)
+/// (`dirs::config_dir` answers differently on macOS and Windows.)
 pub(crate) fn default_path() -> Result<PathBuf, StoreError> {
-    locate(env::var_os, env::home_dir())
+    locate(env::var_os, dirs::home_dir())
 }
 
 fn locate(
