@@ -22,6 +22,7 @@ pub struct Told {
     /// Which of the tokens it had.
     pub token: usize,
     pub started: i128,
+    pub answered: i128,
     pub status: u16,
 }
 
@@ -64,7 +65,8 @@ impl Hammer {
                             .unwrap();
                         let started = shared_clock();
                         let response = app.clone().oneshot(request).await.unwrap();
-                        told.push(Told { token, started, status: response.status().as_u16() });
+                        let (answered, status) = (shared_clock(), response.status().as_u16());
+                        told.push(Told { token, started, answered, status });
                         tokio::task::yield_now().await;
                     }
                     told
