@@ -48,7 +48,14 @@
 //!
 //! # Features
 //!
-//! None is on by default.
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cli` | off | [`cli::TokenCommand`](https://docs.rs/opencode-auth/latest/opencode_auth/cli/), the commands `create`, `list`, `delete` and more for programs built with clap, and the binary `opencode-auth` |
+//!
+//! `TOKEN=$(opencode-auth token create --name ci)` makes a token, `opencode-auth token delete ci` revokes it.
+//!
+//! - `cli`: the token commands for programs that are built with clap, in the module `cli`, and the
+//!   binary `opencode-auth` that has them. Without it, there is no clap among the dependencies.
 //!
 //! # Security
 //!
@@ -78,6 +85,8 @@ mod response;
 mod event;
 mod layer;
 mod service;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,7 +1,7 @@
 //! What a refused client is told.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -77,21 +77,36 @@ impl Denial {
 /// How refusals are answered.
 #[derive(Clone)]
 pub(crate) struct Answers {
-    realm: Arc<str>,
+    realm: Box<str>,
+    challenge_of_absent: HeaderValue,
+    challenge_of_invalid: HeaderValue,
     body: Option<Arc<BodyFn>>,
 }
 
 type BodyFn = dyn Fn(&Denial) -> (HeaderValue, Bytes) + Send + Sync;
 
 impl Answers {
-    pub(crate) fn set_realm(&mut self, realm: &str) {
+    fn new(realm: &str) -> Self {
         // RFC 9110 section 5.6.4: what would need an escape in a quoted string is left out of it.
         let sound = |character: char| match character {
             '"' | '\\' => '_',
             ' '..='~' => character,
             _ => '_',
         };
-        self.realm = realm.chars().map(sound).collect::<String>().into();
+        let realm: Box<str> = realm.chars().map(sound).collect();
+        Self {
+            // RFC 6750 section 3: no error code where nothing was presented.
+            challenge_of_absent: header_value(format!(r#"Bearer realm="{realm}""#)),
+            challenge_of_invalid: header_value(format!(
+                r#"Bearer realm="{realm}", error="invalid_token""#
+            )),
+            realm,
+            body: None,
+        }
+    }
+
+    pub(crate) fn set_realm(&mut self, realm: &str) {
+        *self = Self { body: self.body.take(), ..Self::new(realm) };
     }
 
     pub(crate) fn set_body(
@@ -119,28 +134,33 @@ impl Answers {
         response
     }
 
-    /// RFC 6750 section 3: no error code where nothing was presented. None at all for a 503.
+    /// None for a 503.
     fn challenge(&self, denial: &Denial) -> Option<HeaderValue> {
-        let realm = &self.realm;
-        let challenge = match denial {
-            Denial::CredentialsAbsent => format!(r#"Bearer realm="{realm}""#),
+        match denial {
+            Denial::CredentialsAbsent => Some(self.challenge_of_absent.clone()),
             Denial::CredentialsMalformed | Denial::TokenUnknown | Denial::TokenExpired { .. } => {
-                format!(r#"Bearer realm="{realm}", error="invalid_token""#)
+                Some(self.challenge_of_invalid.clone())
             }
             Denial::PermissionMissing { required, .. } => {
+                let realm = &self.realm;
                 let scope = required.join(" ");
-                format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{scope}""#)
+                Some(header_value(format!(
+                    r#"Bearer realm="{realm}", error="insufficient_scope", scope="{scope}""#
+                )))
             }
-            Denial::StoreUnavailable => return None,
-        };
-        // The realm was made sound; were it not, a challenge without it is still one.
-        Some(HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer")))
+            Denial::StoreUnavailable => None,
+        }
     }
+}
+
+/// The realm was made sound; were it not, a challenge without it is still one.
+fn header_value(challenge: String) -> HeaderValue {
+    HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Self { realm: "opencode".into(), body: None }
+        Self::new("opencode")
     }
 }
 
@@ -175,6 +195,19 @@ struct PermissionData {
 }
 
 fn json_body(denial: &Denial) -> Bytes {
+    // Whoever has no token can ask for these as often as they like.
+    static ABSENT: LazyLock<Bytes> = LazyLock::new(|| to_json(&Denial::CredentialsAbsent));
+    static INVALID: LazyLock<Bytes> = LazyLock::new(|| to_json(&Denial::TokenUnknown));
+    match denial {
+        Denial::CredentialsAbsent => ABSENT.clone(),
+        Denial::CredentialsMalformed | Denial::TokenUnknown => INVALID.clone(),
+        Denial::TokenExpired { .. }
+        | Denial::PermissionMissing { .. }
+        | Denial::StoreUnavailable => to_json(denial),
+    }
+}
+
+fn to_json(denial: &Denial) -> Bytes {
     let message = &denial.message();
     let permissions = match denial {
         Denial::PermissionMissing { required, granted, .. } => {

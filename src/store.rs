@@ -16,6 +16,8 @@ mod replace;
 mod trust;
 mod view;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::error::quoted;
 pub use self::error::{ChangeError, StoreError, TrustProblem};
 pub use self::file::{
     Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions, Rotated,

@@ -1,21 +1,37 @@
 //! The one written form of a time: `YYYY-MM-DDTHH:MM:SSZ`, in files and in answers.
 
-use time::UtcDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
+use time::{Date, Month, Time, UtcDateTime};
 
 const FORM: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-const LENGTH: usize = "2026-11-23T08:00:00Z".len();
+/// A zero stands for a digit.
+const SHAPE: &[u8; LENGTH] = b"0000-00-00T00:00:00Z";
+const LENGTH: usize = 20;
 
 /// Reads exactly the written form. RFC 3339 allows much more (offsets, fractions, lower case), which
 /// two readers of a file might take differently.
 pub(crate) fn parse(text: &str) -> Option<UtcDateTime> {
-    // `[year]` takes a sign as well, which makes the text longer or the year's digits fewer.
-    if text.len() != LENGTH || !text.starts_with(|first: char| first.is_ascii_digit()) {
+    let text: &[u8; LENGTH] = text.as_bytes().try_into().ok()?;
+    let has_form = text.iter().zip(SHAPE).all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        separator => byte == separator,
+    });
+    if !has_form {
         return None;
     }
-    UtcDateTime::parse(text, FORM).ok()
+    let number =
+        |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + (digit - b'0'));
+    let (year, month, day) = (
+        i32::from(number(&text[..2])) * 100 + i32::from(number(&text[2..4])),
+        Month::try_from(number(&text[5..7])).ok()?,
+        number(&text[8..10]),
+    );
+    let (hour, minute, second) =
+        (number(&text[11..13]), number(&text[14..16]), number(&text[17..19]));
+    let date = Date::from_calendar_date(year, month, day).ok()?;
+    Some(UtcDateTime::new(date, Time::from_hms(hour, minute, second).ok()?))
 }
 
 pub(crate) fn format(time: UtcDateTime) -> String {
@@ -26,4 +42,37 @@ pub(crate) fn format(time: UtcDateTime) -> String {
 /// Drops the part of a second that the written form cannot hold.
 pub(crate) fn whole_seconds(time: UtcDateTime) -> UtcDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        for text in ["2026-11-23T08:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert_eq!(parse(text).map(format).as_deref(), Some(text));
+        }
+        for text in [
+            "",
+            "2026-11-23T08:00:00",
+            "2026-11-23T08:00:00z",
+            "2026-11-23 08:00:00Z",
+            "2026-11-23T08:00:00.0Z",
+            "2026-11-23T08:00:00+00:00",
+            "+2026-11-23T08:00:0Z",
+            "-026-11-23T08:00:00Z",
+            "2026-02-29T08:00:00Z",
+            "2026-13-01T08:00:00Z",
+            "2026-00-01T08:00:00Z",
+            "2026-01-00T08:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "2026-12-31T23:59:60Z",
+            "2026-11-23T08:00:0:Z",
+            "2026-11-23T08:00:\u{663}Z",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
 }

@@ -30,7 +30,9 @@ pub const STATIC: &str = "tower-http, one static token";
 pub const DIGEST: &str = "one SHA-256 of a token";
 
 /// Each with the name it has in the names of cases.
-const POLICIES: [(&str, fn() -> Policy); 1] = [("", Policy::default)];
+const POLICIES: [(&str, MakePolicy); 2] = [("", Policy::default), (", opencode", Policy::opencode)];
+
+type MakePolicy = fn() -> Policy;
 
 /// How many requests are made before they are sent, so that making them is not measured.
 const BATCH: u64 = 64;
@@ -290,7 +292,7 @@ fn runtime() -> tokio::runtime::Runtime {
 async fn send(app: &impl App, template: &Template, times: u64) -> Duration {
     let mut elapsed = Duration::ZERO;
     let mut left = times;
-    let mut requests = Vec::with_capacity(BATCH as usize);
+    let mut requests = Vec::new();
     while left > 0 {
         let size = left.min(BATCH);
         left -= size;

@@ -9,8 +9,10 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::result_large_err,
     unreachable_pub,
-    reason = "a benchmark is a program for people, and ends where it cannot go on"
+    reason = "a benchmark is a program for people, and ends where it cannot go on; tower-http chose what a \
+              refusal is"
 )]
 
 mod cases;

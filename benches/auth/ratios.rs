@@ -39,15 +39,15 @@ fn table(title: &str, cases: &[&Case], times: u64, bases: &[&str]) {
     println!("\n| {title} | ns | {} |", bases.join(" = 1 | ") + " = 1");
     println!("|---|--:|{}", "--:|".repeat(bases.len()));
     for (case, own) in cases.iter().zip(&nanoseconds) {
-        let ratios: String = bases
+        let ratios: Vec<String> = bases
             .iter()
             .map(|base| {
                 let base = cases.iter().position(|case| case.name == *base).unwrap();
                 let ratios = own.iter().zip(&nanoseconds[base]).map(|(own, base)| own / base);
-                format!(" {:.2} |", median(ratios.collect()))
+                format!("{:.2}", median(ratios.collect()))
             })
             .collect();
-        println!("| {} | {:.0} |{ratios}", case.name, median(own.clone()));
+        println!("| {} | {:.0} | {} |", case.name, median(own.clone()), ratios.join(" | "));
     }
 }
 

@@ -66,6 +66,18 @@ impl Document {
         Ok((token, renewed, replaced))
     }
 
+    /// Puts the old record of a rotated token back, if the token still is as the rotation left it.
+    pub(crate) fn undo_rotation(
+        &mut self,
+        rotated: &TokenRecord,
+        replaced: &TokenRecord,
+    ) -> Result<(), ChangeError> {
+        let entry = self.entries.iter_mut().find(|entry| entry.record == *rotated);
+        let entry = entry.ok_or_else(|| ChangeError::NotFound { key: rotated.id().to_string() })?;
+        entry.record = replaced.clone();
+        Ok(())
+    }
+
     /// Removes the tokens with these keys, or none of them if one cannot be found.
     pub(crate) fn delete<K: AsRef<str>>(
         &mut self,

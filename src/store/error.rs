@@ -162,7 +162,7 @@ impl fmt::Display for TrustProblem {
 }
 
 /// A path as one word of a shell command.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 

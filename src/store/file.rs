@@ -9,7 +9,7 @@ use time::UtcDateTime;
 
 use crate::record::{NewToken, TokenRecord};
 use crate::store::document::Document;
-use crate::store::error::{ChangeError, StoreError};
+use crate::store::error::{ChangeError, StoreError, TrustProblem};
 use crate::store::lock::StoreLock;
 use crate::store::replace::{Replaced, create_directory, directory_of, replace};
 use crate::store::view::{LiveView, read_document};
@@ -89,6 +89,18 @@ impl FileTokenStore {
         location::default_path()
     }
 
+    /// Everything for which the file at `path` would not be trusted, where [`open`](Self::open) stops at
+    /// the first: for a command that tells people what to mend. A file that does not exist is no problem.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the file or its directory cannot be looked at.
+    pub fn trust_problems(path: impl AsRef<Path>) -> Result<Vec<TrustProblem>, StoreError> {
+        let path = path.as_ref();
+        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
+        trust::problems(&path)
+    }
+
     /// The store's file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -120,6 +132,35 @@ impl FileTokenStore {
         let ((token, record, replaced), durability) =
             self.change(|document, now| document.rotate(key, now))?;
         Ok(Rotated { token, record, replaced, durability })
+    }
+
+    /// Takes a rotation back, when its new secret could not be handed over: the old secret works again,
+    /// until it expires as it would have, and the new one stops.
+    ///
+    /// ```
+    /// use opencode_auth::{FileTokenStore, NewToken};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let store = FileTokenStore::open(directory.path().join("auth-tokens.json"))?;
+    /// let created = store.create(NewToken::new().name("ci"))?;
+    /// let rotated = store.rotate("ci")?;
+    /// store.undo_rotation(rotated)?;
+    /// assert_eq!(store.list()?, [created.record]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then. [`ChangeError::NotFound`] if the token is not any more
+    /// as the rotation left it: somebody has deleted, rotated or edited it since.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the new secret is good for nothing any more, and is wiped"
+    )]
+    pub fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
+        let ((), durability) =
+            self.change(|document, _| document.undo_rotation(&rotated.record, &rotated.replaced))?;
+        Ok(durability)
     }
 
     /// Deletes the token with this id, else with this exact name, else with the one id that begins with

@@ -35,9 +35,10 @@ pub(crate) fn replace(
         .suffix(TEMPORARY_SUFFIX)
         .tempfile_in(directory)
         .map_err(|source| StoreError::io("create a temporary file in", directory, source))?;
-    temporary
-        .write_all(content)
-        .and_then(|()| temporary.as_file().sync_all())
+    // To the file itself: the wrapper would put the path into its errors, in which it is already.
+    let file = temporary.as_file_mut();
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
         .map_err(|source| StoreError::io("write", temporary.path(), source))?;
     temporary.persist(target).map_err(|error| StoreError::io("replace", target, error.error))?;
     let at = Instant::now();

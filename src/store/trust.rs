@@ -114,12 +114,51 @@ impl Stamp {
 /// Follows the symbolic links at `path` to the file that they lead to, which need not exist, and
 /// checks each directory on the way in which an entry could be exchanged.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+    follow(path, |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem }))
+}
+
+/// Everything for which the file at `path` is not trusted, where opening it stops at the first.
+pub(crate) fn problems(path: &Path) -> Result<Vec<TrustProblem>, StoreError> {
+    let mut problems = Vec::new();
+    let target = follow(path, |problem| {
+        problems.push(problem);
+        Ok(())
+    })?;
+    match fs::metadata(&target) {
+        Ok(metadata) => problems.extend(file_problems(path, &metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(StoreError::io("open", path, source)),
+    }
+    Ok(problems)
+}
+
+fn follow(
+    path: &Path,
+    mut untrusted: impl FnMut(TrustProblem) -> Result<(), StoreError>,
+) -> Result<PathBuf, StoreError> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
         let directory = directory_of(&target);
         match fs::metadata(directory) {
-            Ok(metadata) => check_directory(path, directory, &metadata)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target),
+            Ok(metadata) => {
+                directory_problems(directory, &metadata)
+                    .into_iter()
+                    .try_for_each(&mut untrusted)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // What is made there belongs to who makes it: root would leave it in somebody's home,
+                // who could not read it.
+                let existing = directory
+                    .ancestors()
+                    .find_map(|ancestor| Some((ancestor, fs::metadata(ancestor).ok()?)));
+                existing
+                    .map_or_else(Vec::new, |(ancestor, metadata)| {
+                        directory_problems(ancestor, &metadata)
+                    })
+                    .into_iter()
+                    .try_for_each(untrusted)?;
+                return Ok(target);
+            }
             Err(source) => return Err(StoreError::io("read the directory", directory, source)),
         }
         match fs::read_link(&target) {
@@ -141,21 +180,8 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 fn check_file(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
-    let untrusted = |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem });
-    if !metadata.is_file() {
-        return untrusted(TrustProblem::NotAFile);
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-
-        if let Some(problem) = foreign_owner(path, metadata) {
-            return untrusted(problem);
-        }
-        if metadata.mode() & 0o022 != 0 {
-            let mode = metadata.mode() & 0o7777;
-            return untrusted(TrustProblem::FileWritable { path: path.to_owned(), mode });
-        }
+    if let Some(problem) = file_problems(path, metadata).into_iter().next() {
+        return Err(StoreError::Untrusted { path: path.to_owned(), problem });
     }
     if metadata.len() > MAX_SIZE {
         return Err(StoreError::TooLarge { path: path.to_owned(), size: metadata.len() });
@@ -163,29 +189,45 @@ fn check_file(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn file_problems(path: &Path, metadata: &Metadata) -> Vec<TrustProblem> {
+    let mut problems = Vec::new();
+    if !metadata.is_file() {
+        problems.push(TrustProblem::NotAFile);
+    }
+    #[cfg(unix)]
+    if metadata.is_file() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        problems.extend(foreign_owner(path, metadata));
+        if metadata.mode() & 0o022 != 0 {
+            let mode = metadata.mode() & 0o7777;
+            problems.push(TrustProblem::FileWritable { path: path.to_owned(), mode });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    problems
+}
+
 #[cfg(unix)]
-fn check_directory(path: &Path, directory: &Path, metadata: &Metadata) -> Result<(), StoreError> {
+fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem> {
     use std::os::unix::fs::MetadataExt as _;
 
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     let mode = metadata.mode() & 0o7777;
-    let problem = foreign_owner(directory, metadata).or_else(|| {
-        // In a sticky directory, such as /tmp, only the owner of a file can exchange it.
-        (mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0)
-            .then(|| TrustProblem::DirectoryWritable { path: directory.to_owned(), mode })
-    });
-    problem.map_or(Ok(()), |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem }))
+    let mut problems = Vec::from_iter(foreign_owner(directory, metadata));
+    // In a sticky directory, such as /tmp, only the owner of a file can exchange it.
+    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+        problems.push(TrustProblem::DirectoryWritable { path: directory.to_owned(), mode });
+    }
+    problems
 }
 
 /// Owners and modes are not what decides there: the access control list of the user's profile does.
 #[cfg(not(unix))]
-fn check_directory(
-    _path: &Path,
-    _directory: &Path,
-    _metadata: &Metadata,
-) -> Result<(), StoreError> {
-    Ok(())
+fn directory_problems(_directory: &Path, _metadata: &Metadata) -> Vec<TrustProblem> {
+    Vec::new()
 }
 
 #[cfg(unix)]

@@ -202,6 +202,9 @@ struct Memory {
 #[derive(Debug)]
 struct Seen {
     stamp: Stamp,
+    /// Whether the stamp was old enough *when the bytes were read* that a later change is sure to show
+    /// in it. That it is old enough now says nothing of a change right after they were read.
+    stamp_tells: bool,
     bytes: Vec<u8>,
     index: Arc<Index>,
 }
@@ -235,10 +238,8 @@ impl Memory {
         let Some(file) = StoreFile::open(path)? else {
             return Ok(Observation::Missing);
         };
-        if let Some(seen) = self
-            .seen
-            .as_ref()
-            .filter(|seen| seen.stamp == *file.stamp() && seen.stamp.is_settled(now))
+        if let Some(seen) =
+            self.seen.as_ref().filter(|seen| seen.stamp_tells && seen.stamp == *file.stamp())
         {
             return Ok(Observation::Good(Arc::clone(&seen.index)));
         }
@@ -255,7 +256,8 @@ impl Memory {
                 index
             }
         };
-        self.seen = Some(Seen { stamp, bytes, index: Arc::clone(&index) });
+        let stamp_tells = stamp.is_settled(now);
+        self.seen = Some(Seen { stamp, stamp_tells, bytes, index: Arc::clone(&index) });
         Ok(Observation::Good(index))
     }
 

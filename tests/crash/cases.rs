@@ -141,7 +141,12 @@ fn check(change: &str, call: &Call, fault: Fault, replaced: bool) -> Result<Stri
     match (fault, word) {
         (Fault::Kill, "") => ensure(is_new == replaced, || format!("killed: {found:?}"))?,
         (Fault::Error(_), "refused") => ensure(is_old, || format!("{report}, but it was made"))?,
-        (Fault::Error(_), "confirmed") => ensure(is_new, || format!("{report}, but it was not"))?,
+        (Fault::Error(error), "confirmed") => {
+            ensure(is_new, || format!("{report}, but it was not"))?;
+            // What was not synced is not confirmed; only a call that was interrupted may be made again.
+            let syncs = call.name == "fsync" || call.name == "openat" && replaced;
+            ensure(!syncs || error == "EINTR", || format!("{report}, but it was not synced"))?;
+        }
         (Fault::Error(_), "unconfirmed") => {
             ensure(is_new && replaced, || format!("{report}, but it was not made"))?;
         }

@@ -6,36 +6,55 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::too_many_lines,
     missing_debug_implementations,
     unreachable_pub,
     reason = "a test says what went wrong by panicking; its tables are long, and its helpers are not an API"
 )]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some kinds of tests take Linux"))]
 
-mod support;
-mod support_store;
 mod lenient;
 mod marked;
 mod recorder;
+mod support;
+#[cfg(target_os = "linux")]
+mod support_hammer;
+#[cfg(target_os = "linux")]
+mod support_mounts;
+#[cfg(target_os = "linux")]
+mod support_process;
+mod support_store;
 
-mod values;
-mod credentials;
-mod explain;
-mod policy_opencode;
 mod answers;
-mod truth_table;
-mod layer;
-mod service;
 mod attacks;
-mod raw;
-mod properties;
+#[cfg(all(feature = "cli", unix))]
+mod cli;
+mod credentials;
 mod events;
-mod secrets;
-
-mod store_format;
-mod store_fields;
-mod store_unknown;
-mod store_file;
-
 mod example_server;
-
+mod explain;
+mod layer;
+mod policy_opencode;
+mod properties;
+mod raw;
+mod secrets;
+mod service;
+#[cfg(target_os = "linux")]
+mod store_concurrency;
+#[cfg(target_os = "linux")]
+mod store_editing;
+mod store_fields;
+mod store_file;
+mod store_format;
+mod store_model;
+#[cfg(target_os = "linux")]
+mod store_mounts;
+#[cfg(target_os = "linux")]
+mod store_revocation;
+#[cfg(target_os = "linux")]
+mod store_trust;
+mod store_unknown;
 mod tidy;
+mod truth_table;
+mod undo_rotation;
+mod values;

@@ -25,6 +25,11 @@ impl StoreDirectory {
         Self(TempDir::new().unwrap())
     }
 
+    /// One below this directory.
+    pub fn below(directory: &Path) -> Self {
+        Self(TempDir::new_in(directory).unwrap())
+    }
+
     /// A directory with this file in it, mode 0600.
     pub fn with(content: impl AsRef<[u8]>) -> Self {
         let directory = Self::new();

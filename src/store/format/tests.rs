@@ -1,6 +1,7 @@
 use time::UtcDateTime;
 
 use super::*;
+use crate::permission::Permissions;
 use crate::record::{Expiry, NewToken};
 
 /// A file with a token for each set of permissions, and fields of a later version.

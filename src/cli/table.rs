@@ -1,0 +1,79 @@
+//! Records as a table.
+
+use std::io::{self, Write};
+
+use clap::builder::styling::{AnsiColor, Style};
+use time::{Date, UtcDateTime};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::cli::{relative, wording};
+use crate::record::TokenRecord;
+
+const HEADER: Style = Style::new().bold();
+const EXPIRED: Style = AnsiColor::Red.on_default();
+const NEXT: Style = AnsiColor::Yellow.on_default();
+
+struct Row {
+    cells: [String; 5],
+    style: Style,
+}
+
+/// Writes the records, one to a line, with what expires next marked. Styles are written as escape
+/// sequences; the writer takes them out where they do not belong.
+pub(super) fn write(
+    out: &mut dyn Write,
+    records: &[TokenRecord],
+    now: UtcDateTime,
+) -> io::Result<()> {
+    let next = records
+        .iter()
+        .filter(|record| !record.is_expired(now))
+        .filter_map(TokenRecord::expires_at)
+        .min();
+    let header = ["ID", "NAME", "PERMISSIONS", "CREATED", "EXPIRES"].map(str::to_owned);
+    let header = Row { cells: header, style: HEADER };
+    let rows: Vec<Row> =
+        [header].into_iter().chain(records.iter().map(|record| row(record, now, next))).collect();
+
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(&row.cells) {
+            *width = cell.width().max(*width);
+        }
+    }
+    for row in rows {
+        let style = row.style;
+        let [cells @ .., last] = &row.cells;
+        write!(out, "{style}")?;
+        for (cell, width) in cells.iter().zip(widths) {
+            // Wide characters count twice, which `{:width$}` does not know.
+            write!(out, "{cell}{:padding$}  ", "", padding = width - cell.width())?;
+        }
+        writeln!(out, "{last}{style:#}")?;
+    }
+    Ok(())
+}
+
+fn row(record: &TokenRecord, now: UtcDateTime, next: Option<UtcDateTime>) -> Row {
+    let is_next = next.is_some() && record.expires_at() == next;
+    let mark = if is_next { " (next)" } else { "" };
+    let cells = [
+        record.id().to_string(),
+        record.name().map_or_else(|| "-".to_owned(), wording::printable),
+        record.permissions().to_string(),
+        day(record.created_at().date()),
+        relative::expiry(record.expires_at(), now) + mark,
+    ];
+    let style = if record.is_expired(now) {
+        EXPIRED
+    } else if is_next {
+        NEXT
+    } else {
+        Style::new()
+    };
+    Row { cells, style }
+}
+
+fn day(date: Date) -> String {
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}

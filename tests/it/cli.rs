@@ -1,0 +1,13 @@
+//! The binary `opencode-auth`, run as a person or a script runs it.
+//!
+//! `SNAPSHOTS=overwrite cargo test --features cli` writes what it says into the tests.
+#![allow(clippy::needless_raw_string_hashes, reason = "snapbox writes them")]
+
+mod change;
+mod check;
+mod create;
+mod delete;
+mod list;
+mod rotate;
+mod support;
+mod usage;

@@ -1,0 +1,133 @@
+//! What is the same for all that changes a store: the lock, and the disk.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use snapbox::str;
+
+use super::support::{Answer, BINARY, Home, can_run, token};
+
+fn locked_home() -> (Home, File) {
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    let lock = File::create(home.store_directory().join("auth-tokens.json.lock")).unwrap();
+    lock.lock().unwrap();
+    (home, lock)
+}
+
+#[test]
+fn who_waits_for_another_process_says_so_and_goes_on() {
+    let (home, lock) = locked_home();
+    let began = Instant::now();
+    let mut child = home.command(&["delete", "one"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    drop(lock);
+    stderr.read_to_string(&mut said).unwrap();
+    let code = child.wait().unwrap().code().unwrap();
+    Answer { code, stdout: String::new(), stderr: said }.is(
+        0,
+        "",
+        str![[r#"
+Another process is changing the tokens: waiting for it.
+Deleted the token [ID] (one).
+Servers refuse it from now on.
+
+"#]],
+    );
+    assert!(home.records().is_empty());
+}
+
+#[test]
+fn who_has_waited_for_ten_seconds_gives_up() {
+    let (home, _lock) = locked_home();
+    let before = fs::read(home.store_path()).unwrap();
+    let began = Instant::now();
+    home.run(&["create"]).is(1, "", str![[r#"
+Another process is changing the tokens: waiting for it.
+error: failed to lock `[HOME]/.config/opencode/auth-tokens.json.lock`: another process has held it for 10 s; end that process, or try again
+
+"#]]);
+    assert!((10..20).contains(&began.elapsed().as_secs()));
+    assert_eq!(fs::read(home.store_path()).unwrap(), before);
+}
+
+/// Runs the binary with a disk that does not confirm the second thing it is told to keep, which is the
+/// directory; the first is the file.
+fn on_a_bad_disk(home: &Home, arguments: &[&str]) -> Answer {
+    let log = home.path().join("strace.log");
+    let mut strace = home.program("strace");
+    strace.args(["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=2"]);
+    strace.arg("-o").arg(log).args([BINARY, "token"]).args(arguments);
+    Answer::of(&mut strace)
+}
+
+#[test]
+fn what_the_disk_has_not_confirmed_is_done_and_a_warning_says_so() {
+    if !can_run("strace", &["-qq", "-e", "inject=fsync:error=EIO:when=2", "true"]) {
+        return;
+    }
+    let home = Home::with_tokens(&[]);
+    let answer = on_a_bad_disk(&home, &["create", "--name", "ci"]);
+    answer.is(3, str![[r#"
+[TOKEN]
+
+"#]], str![[r#"
+Created the token [ID] (ci).
+  permissions  read,write,execute
+  expires      [TIME], in 90 days
+  stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)
+The token is shown only this once. With it in the variable TOKEN, try:
+  curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
+warning: the token was created, but a power cut may undo that: the disk did not confirm it (Input/output error (os error 5))
+
+"#]]);
+    assert!(home.knows(answer.stdout.trim_end()));
+
+    let answer = on_a_bad_disk(&home, &["rotate", "ci", "--json"]);
+    answer.is(3, str![[r#"
+{
+  "token": "[TOKEN]",
+  "id": "[ID]",
+  "name": "ci",
+  "permissions": [
+    "read",
+    "write",
+    "execute"
+  ],
+  "created_at": "[TIME]",
+  "expires_at": "[TIME]"
+}
+
+"#]], str![[r#"
+warning: the token was rotated, but a power cut may undo that and bring the old one back: the disk did not confirm it (Input/output error (os error 5))
+
+"#]]);
+
+    on_a_bad_disk(&home, &["delete", "ci"]).is(3, "", str![[r#"
+Deleted the token [ID] (ci).
+Servers refuse it from now on.
+warning: that was done, but a power cut may bring what was deleted back: the disk did not confirm it (Input/output error (os error 5))
+
+"#]]);
+    assert!(home.records().is_empty());
+}
+
+#[test]
+fn a_disk_that_fails_changes_nothing() {
+    if !can_run("strace", &["-qq", "-e", "inject=fsync:error=EIO:when=1", "true"]) {
+        return;
+    }
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    let before = fs::read(home.store_path()).unwrap();
+    let mut strace = home.program("strace");
+    strace.args(["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC:when=1"]);
+    strace.args(["-o", "strace.log", BINARY, "token", "rotate", "one"]);
+    let answer = Answer::of(&mut strace);
+    assert_eq!((answer.code, &*answer.stdout), (1, ""), "{}", answer.stderr);
+    assert!(answer.stderr.contains("make room and try again"), "{}", answer.stderr);
+    assert_eq!(fs::read(home.store_path()).unwrap(), before);
+}

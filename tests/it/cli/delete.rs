@@ -1,0 +1,211 @@
+use std::fs;
+
+use snapbox::str;
+use time::Duration;
+
+use super::support::{Home, token};
+
+fn home() -> Home {
+    Home::with_tokens(&[
+        token('a', "laptop", Some(Duration::days(5))),
+        token('b', "ci", Some(-Duration::days(5))),
+        token('c', "漢字", None),
+        token('d', "old", Some(-Duration::hours(1))),
+    ])
+}
+
+#[track_caller]
+fn assert_left(home: &Home, names: &[&str]) {
+    let records = home.records();
+    let left: Vec<_> = records.iter().map(|record| record.name().unwrap()).collect();
+    assert_eq!(left, names);
+}
+
+#[test]
+fn by_id_by_name_and_by_the_beginning_of_the_id() {
+    let home = home();
+    home.run(&["delete", "aaaaaaaaaaaa"]).is(
+        0,
+        "",
+        str![[r#"
+Deleted the token [ID] (laptop).
+Servers refuse it from now on.
+
+"#]],
+    );
+    home.run(&["delete", "漢字"]).is(
+        0,
+        "",
+        str![[r#"
+Deleted the token [ID] (漢字).
+Servers refuse it from now on.
+
+"#]],
+    );
+    home.run(&["delete", "bbbbbb"]).is(
+        0,
+        "",
+        str![[r#"
+Deleted the token [ID] (ci).
+Servers refuse it from now on.
+
+"#]],
+    );
+    assert_left(&home, &["old"]);
+}
+
+#[test]
+fn a_deleted_token_is_not_known_any_more() {
+    let home = Home::new();
+    let secret = home.create(&["--name", "laptop"]);
+    assert!(home.knows(&secret));
+    assert_eq!(home.run(&["delete", "laptop"]).code, 0);
+    assert!(!home.knows(&secret));
+}
+
+#[test]
+fn several_at_once() {
+    let home = home();
+    home.run(&["delete", "ci", "laptop", "ci"]).is(
+        0,
+        "",
+        str![[r#"
+Deleted the token [ID] (laptop).
+Deleted the token [ID] (ci).
+Servers refuse them from now on.
+
+"#]],
+    );
+    assert_left(&home, &["漢字", "old"]);
+}
+
+#[test]
+fn none_if_one_cannot_be_found() {
+    let home = home();
+    home.run(&["delete", "ci", "nobody"]).is(1, "", str![[r#"
+error: failed to delete any of these tokens: no token has the id or name `nobody`; see them with: opencode-auth token list
+
+"#]]);
+    home.run(&["delete", "nobody"]).is(1, "", str![[r#"
+error: failed to delete the token: no token has the id or name `nobody`; see them with: opencode-auth token list
+
+"#]]);
+    // Too short for the beginning of an id.
+    home.run(&["delete", "aaaaa"]).is(1, "", str![[r#"
+error: failed to delete the token: no token has the id or name `aaaaa`; see them with: opencode-auth token list
+
+"#]]);
+    home.run(&["delete", ""]).is(1, "", str![[r#"
+error: failed to delete the token: no token has the id or name ``; see them with: opencode-auth token list
+
+"#]]);
+    assert_left(&home, &["laptop", "ci", "漢字", "old"]);
+}
+
+#[test]
+fn an_ambiguous_beginning_shows_what_it_may_mean() {
+    let tokens = [token('a', "one", None), token('b', "two", None)];
+    let home = Home::with_tokens(&tokens.map(|token| {
+        token.replacen("aaaaaaaaaaaa", "abcdef000001", 1).replacen(
+            "bbbbbbbbbbbb",
+            "abcdef000002",
+            1,
+        )
+    }));
+    let answer = home.run(&["delete", "abcdef"]);
+    answer.is(1, "", str![[r#"
+error: failed to delete the token: several tokens have an id that begins with `abcdef`: [ID] (one), [ID] (two); give one of these ids in full
+
+"#]]);
+    assert!(answer.stderr.contains("abcdef000001 (one), abcdef000002 (two)"), "{}", answer.stderr);
+    assert_left(&home, &["one", "two"]);
+}
+
+#[test]
+fn what_is_expired() {
+    let home = home();
+    home.run(&["delete", "--expired"]).is(
+        0,
+        "",
+        str![[r#"
+Deleted the token [ID] (ci).
+Deleted the token [ID] (old).
+Servers refuse them from now on.
+
+"#]],
+    );
+    assert_left(&home, &["laptop", "漢字"]);
+    home.run(&["delete", "--expired"]).is(
+        0,
+        "",
+        str![[r#"
+No token is expired, and none was deleted.
+
+"#]],
+    );
+    assert_left(&home, &["laptop", "漢字"]);
+}
+
+#[test]
+fn it_has_to_be_said_which() {
+    let home = home();
+    home.run(&["delete"]).is(
+        2,
+        "",
+        str![[r#"
+error: the following required arguments were not provided:
+  <ID|NAME>...
+
+Usage: opencode-auth token delete <ID|NAME>...
+
+For more information, try '--help'.
+
+"#]],
+    );
+    home.run(&["delete", "--expired", "ci"]).is(
+        2,
+        "",
+        str![[r#"
+error: the argument '--expired' cannot be used with '[ID|NAME]...'
+
+Usage: opencode-auth token delete --expired [ID|NAME]...
+
+For more information, try '--help'.
+
+"#]],
+    );
+    assert_left(&home, &["laptop", "ci", "漢字", "old"]);
+}
+
+#[test]
+fn a_token_given_as_its_own_name_is_not_repeated() {
+    let home = Home::new();
+    let token = home.create(&[]);
+    for key in [token.clone(), format!("Bearer {token}"), format!("{token}x")] {
+        let answer = home.run(&["delete", &key]);
+        answer.is(1, "", str![[r#"
+error: failed to delete the token: no token has this id or name: it looks like a token itself; give the token's id or its name; see them with: opencode-auth token list
+
+"#]]);
+        assert!(!answer.stderr.contains(&token[..8]), "{}", answer.stderr);
+    }
+    assert!(home.knows(&token));
+}
+
+#[test]
+fn nothing_is_made_where_there_is_nothing() {
+    let home = Home::new();
+    home.run(&["delete", "ci"]).is(1, "", str![[r#"
+error: failed to delete the token: no token has the id or name `ci`; see them with: opencode-auth token list
+
+"#]]);
+    home.run(&["delete", "--expired"]).is(
+        0,
+        "",
+        str![[r#"
+No token is expired, and none was deleted.
+
+"#]],
+    );
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,222 @@
+//! Help, completions, and which file it is.
+
+use std::fs;
+
+use snapbox::str;
+
+use super::support::{Answer, BINARY, Home};
+
+const COMMANDS: [&str; 7] = ["create", "list", "delete", "rotate", "path", "check", "completions"];
+
+#[test]
+fn each_command_explains_itself_with_an_example_in_80_columns() {
+    let home = Home::new();
+    for command in COMMANDS {
+        let long = home.run(&[command, "--help"]);
+        assert_eq!((long.code, &*long.stderr), (0, ""), "{command}");
+        let example = format!("opencode-auth token {command}");
+        let (_, examples) = long.stdout.split_once("\nExample").expect(command);
+        assert!(examples.contains(&example), "{examples}");
+        assert_eq!(home.run(&[command, "-h"]).stdout, long.stdout);
+        for line in long.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+    home.run(&["create", "--help"]).is(
+        0,
+        str![[r#"
+Create a token, and print it this once
+
+Usage: opencode-auth token create [OPTIONS]
+
+Options:
+      --name <NAME>         A name for it, which no other token has
+      --permissions <LIST>  What it allows: any of read, write and execute, with
+                            commas between [default: read,write,execute]
+      --expires <WHEN>      When: 12h, 90d, 2w or 1y from now, on 2027-01-31, at
+                            a time as in RFC 3339, or never [default: 90d]
+      --json                Print the token and its record as a JSON object
+      --store <PATH>        The file with the tokens [default:
+                            $OPENCODE_AUTH_TOKENS, else
+                            $XDG_CONFIG_HOME/opencode/auth-tokens.json, else
+                            ~/.config/opencode/auth-tokens.json]
+  -h, --help                Print help
+
+Examples:
+  opencode-auth token create --name laptop
+  TOKEN=$(opencode-auth token create --permissions read --expires 30d)
+
+"#]],
+        "",
+    );
+    home.run(&["--help"]).is(
+        0,
+        str![[r#"
+Create, list and delete the tokens that let clients in
+
+Usage: opencode-auth token [OPTIONS] <COMMAND>
+
+Commands:
+  create       Create a token, and print it this once
+  list         List the tokens, without their secrets
+  delete       Delete tokens: servers refuse them from then on
+  rotate       Give a token a new secret: the old one stops at once
+  path         Print the path of the file with the tokens
+  check        Say what is wrong with the file, and change nothing
+  completions  Print completions for a shell
+  help         Print this message or the help of the given subcommand(s)
+
+Options:
+      --store <PATH>  The file with the tokens [default:
+                      $OPENCODE_AUTH_TOKENS, else
+                      $XDG_CONFIG_HOME/opencode/auth-tokens.json, else
+                      ~/.config/opencode/auth-tokens.json]
+  -h, --help          Print help
+
+"#]],
+        "",
+    );
+}
+
+#[test]
+fn no_command_is_wrong_usage_and_shows_the_help() {
+    let home = Home::new();
+    let no_arguments: [&str; 0] = [];
+    let answer = home.run(&no_arguments);
+    assert_eq!((answer.code, &*answer.stdout), (2, ""));
+    assert_eq!(answer.stderr, home.run(&["--help"]).stdout);
+    home.run(&["lst"]).is(
+        2,
+        "",
+        str![[r#"
+error: unrecognized subcommand 'lst'
+
+  tip: a similar subcommand exists: 'list'
+
+Usage: opencode-auth token [OPTIONS] <COMMAND>
+
+For more information, try '--help'.
+
+"#]],
+    );
+}
+
+#[test]
+fn the_version_is_that_of_the_crate() {
+    let answer = Answer::of(Home::new().program(BINARY).arg("--version"));
+    assert_eq!(answer.stdout, format!("opencode-auth {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_those_of_the_program() {
+    let home = Home::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let answer = home.run(&["completions", shell]);
+        assert_eq!((answer.code, &*answer.stderr), (0, ""), "{shell}");
+        for word in COMMANDS.into_iter().chain(["opencode-auth", "permissions"]) {
+            assert!(answer.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    home.run(&["completions", "tcsh"]).is(
+        2,
+        "",
+        str![[r#"
+error: invalid value 'tcsh' for '<SHELL>'
+  [possible values: bash, elvish, fish, powershell, zsh]
+
+  tip: a similar value exists: 'zsh'
+
+For more information, try '--help'.
+
+"#]],
+    );
+}
+
+#[test]
+fn the_file_is_the_one_that_was_named_last() {
+    let home = Home::new();
+    let path = |arguments: &[&str], variables: &[(&str, &str)]| {
+        Answer::of(home.command(&[&["path"], arguments].concat()).envs(variables.iter().copied()))
+    };
+    let xdg = ("XDG_CONFIG_HOME", "/xdg");
+    let file = ("OPENCODE_AUTH_TOKENS", "/srv/tokens.json");
+    path(&[], &[]).is(
+        0,
+        str![[r#"
+[HOME]/.config/opencode/auth-tokens.json
+
+"#]],
+        "",
+    );
+    path(&[], &[xdg]).is(
+        0,
+        str![[r#"
+/xdg/opencode/auth-tokens.json
+
+"#]],
+        "",
+    );
+    path(&[], &[xdg, file]).is(
+        0,
+        str![[r#"
+/srv/tokens.json
+
+"#]],
+        "",
+    );
+    path(&["--store", "/named.json"], &[xdg, file]).is(
+        0,
+        str![[r#"
+/named.json
+
+"#]],
+        "",
+    );
+    path(&["--store", "here.json"], &[]).is(
+        0,
+        str![[r#"
+[HOME]/here.json
+
+"#]],
+        "",
+    );
+    path(&[], &[("OPENCODE_AUTH_TOKENS", ""), ("XDG_CONFIG_HOME", "")]).is(
+        0,
+        str![[r#"
+[HOME]/.config/opencode/auth-tokens.json
+
+"#]],
+        "",
+    );
+    path(&[], &[("OPENCODE_AUTH_TOKENS", "tokens.json")]).is(1, "", str![[r#"
+error: failed to find the token store: the variable `OPENCODE_AUTH_TOKENS` is `tokens.json`, which is not an absolute path
+
+"#]]);
+    path(&[], &[("XDG_CONFIG_HOME", "config")]).is(1, "", str![[r#"
+error: failed to find the token store: the variable `XDG_CONFIG_HOME` is `config`, which is not an absolute path
+
+"#]]);
+    path(&["--store", ""], &[]).is(
+        2,
+        "",
+        str![[r#"
+error: a value is required for '--store <PATH>' but none was supplied
+
+For more information, try '--help'.
+
+"#]],
+    );
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_file_can_be_named_before_and_after_the_command() {
+    let home = Home::new();
+    let store = home.path().join("other.json");
+    let store = store.to_str().unwrap();
+    assert_eq!(home.run(&["--store", store, "create"]).code, 0);
+    assert_eq!(home.run(&["create", "--store", store]).code, 0);
+    let answer = Answer::of(home.command(&["list"]).env("OPENCODE_AUTH_TOKENS", store));
+    assert_eq!(answer.stdout.lines().count(), 3);
+    assert!(!home.store_path().exists());
+}

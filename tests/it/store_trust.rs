@@ -1,0 +1,241 @@
+//! What is at the store's place, and who could have put it there.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::time::Instant;
+
+use opencode_auth::{FileTokenStore, NewToken, StoreError, TrustProblem};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support_process::{Process, is_root, lock_of, role, skip};
+use crate::support_store::{
+    FILE, StoreDirectory, accepts, find, issue, render, set_mode, side_by_side, write_private,
+};
+
+const NOBODY: u32 = 65534;
+
+/// The store is refused with this text, in which `{}` is its file.
+#[track_caller]
+fn assert_refused(case: &str, directory: &StoreDirectory, expected: &str) {
+    let expected = expected.replace("{}", directory.file().to_str().unwrap());
+    let error = FileTokenStore::open(directory.file()).unwrap_err();
+    assert_eq!(error.to_string(), expected, "{case}");
+}
+
+fn make_pipe(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+#[test]
+fn what_is_not_a_regular_file_is_refused_and_nobody_waits_for_it() {
+    type Make = fn(&Path);
+    const NO_FILE: &str = "failed to trust the token store `{}`: it is not a regular file; move it away, or name another file";
+    let cases: [(&str, Make, &str); 7] = [
+        ("a directory", |path| fs::create_dir(path).unwrap(), NO_FILE),
+        ("a pipe", make_pipe, NO_FILE),
+        ("a link to a device", |path| symlink("/dev/zero", path).unwrap(), NO_FILE),
+        ("a link to a terminal", |path| symlink("/dev/ptmx", path).unwrap(), NO_FILE),
+        (
+            "a socket",
+            |path| drop(UnixListener::bind(path).unwrap()),
+            "failed to open `{}`: No such device or address (os error 6)",
+        ),
+        (
+            "a loop of links",
+            |path| symlink(FILE, path).unwrap(),
+            "failed to open `{}`: Too many levels of symbolic links (os error 40)",
+        ),
+        (
+            "a sparse file of 2 GiB",
+            |path| {
+                write_private(path, "");
+                fs::OpenOptions::new().write(true).open(path).unwrap().set_len(2 << 30).unwrap();
+            },
+            "failed to read the token store `{}`: it has 2147483648 bytes, and at most 33554432 are read; delete expired tokens",
+        ),
+    ];
+    side_by_side(cases, |(case, make, expected)| {
+        let directory = StoreDirectory::new();
+        make(&directory.file());
+        let began = Instant::now();
+        assert_refused(case, &directory, expected);
+        assert!(began.elapsed().as_millis() < 1000, "{case}");
+    });
+}
+
+#[test]
+fn a_file_or_directory_that_others_can_write_to_is_refused() {
+    let file = "failed to trust the token store `{}`: others can write to it (mode MODE); first see that its tokens are yours, then: chmod go-w '{}'";
+    let place = "failed to trust the token store `{}`: everybody can put files into its directory (mode MODE); first see that its tokens are yours, then: chmod o-w 'PLACE'";
+    for (file_mode, directory_mode, expected) in [
+        (0o600, 0o700, None),
+        (0o644, 0o755, None),
+        (0o400, 0o500, None),
+        (0o600, 0o775, None),
+        (0o600, 0o1777, None),
+        (0o620, 0o700, Some(file.replace("MODE", "0620"))),
+        (0o602, 0o700, Some(file.replace("MODE", "0602"))),
+        (0o666, 0o700, Some(file.replace("MODE", "0666"))),
+        (0o600, 0o777, Some(place.replace("MODE", "0777"))),
+        (0o600, 0o702, Some(place.replace("MODE", "0702"))),
+    ] {
+        let directory = StoreDirectory::with(render([]));
+        set_mode(&directory.file(), file_mode);
+        set_mode(directory.path(), directory_mode);
+        let case = format!("{file_mode:o} in {directory_mode:o}");
+        match expected {
+            None => drop(directory.open()),
+            Some(expected) => {
+                let expected = expected.replace("PLACE", directory.path().to_str().unwrap());
+                assert_refused(&case, &directory, &expected);
+            }
+        }
+        set_mode(directory.path(), 0o700);
+    }
+}
+
+#[test]
+fn each_directory_that_a_link_leads_through_has_to_be_safe() {
+    let directory = StoreDirectory::new();
+    let [open_to_all, safe] = ["open", "safe"].map(|name| directory.path().join(name));
+    fs::create_dir(&open_to_all).unwrap();
+    fs::create_dir(&safe).unwrap();
+    write_private(&safe.join("tokens"), render([]));
+    symlink("../safe/tokens", open_to_all.join("link")).unwrap();
+    symlink("open/link", directory.file()).unwrap();
+    drop(directory.open());
+    set_mode(&open_to_all, 0o777);
+    let error = FileTokenStore::open(directory.file()).unwrap_err();
+    let StoreError::Untrusted { path, problem } = error else { panic!("{error}") };
+    assert_eq!(path, directory.file());
+    assert_eq!(problem, TrustProblem::DirectoryWritable { path: open_to_all, mode: 0o777 });
+}
+
+#[test]
+fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
+    let directory = StoreDirectory::new();
+    let target = directory.path().join("dotfiles/tokens.json");
+    symlink("dotfiles/tokens.json", directory.file()).unwrap();
+    // Dangling at first: an empty store, and the target is made.
+    let store = directory.open_quick();
+    assert_eq!(store.list().unwrap(), []);
+    let first = store.create(NewToken::new()).unwrap();
+    let _ = store.create(NewToken::new()).unwrap();
+    assert!(directory.file().symlink_metadata().unwrap().is_symlink());
+    assert!(target.symlink_metadata().unwrap().is_file());
+    assert_eq!(FileTokenStore::open(&target).unwrap().list().unwrap().len(), 2);
+    assert!(accepts(&store, &first.token));
+    assert_eq!(directory.entries(), [FILE, "dotfiles"]);
+    assert!(lock_of(&target).exists(), "the lock is beside the file, for all that lead to it");
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_refused() {
+    if !is_root() {
+        return skip("files of other users take root");
+    }
+    let directory = StoreDirectory::with(render([]));
+    chown(directory.file(), Some(NOBODY), None).unwrap();
+    assert_refused(
+        "file",
+        &directory,
+        "failed to trust the token store `{}`: `{}` belongs to user 65534, and this process runs as user 0; \
+         run it as user 65534, or: chown 0 '{}'",
+    );
+    chown(directory.file(), Some(0), None).unwrap();
+    chown(directory.path(), Some(NOBODY), None).unwrap();
+    let expected = "failed to trust the token store `{}`: `PLACE` belongs to user 65534, and this process \
+                    runs as user 0; run it as user 65534, or: chown 0 'PLACE'";
+    let place = directory.path().to_str().unwrap();
+    assert_refused("directory", &directory, &expected.replace("PLACE", place));
+}
+
+#[test]
+fn what_may_not_be_read_is_refused_and_what_is_roots_is_trusted() {
+    if !is_root() {
+        return skip("running as another user takes root");
+    }
+    let open_as_nobody = |directory: &StoreDirectory| {
+        let mut command = role("open", &directory.file(), "");
+        command.uid(NOBODY).gid(NOBODY);
+        let mut process = Process::start(&mut command);
+        process.report()
+    };
+    let directory = StoreDirectory::with(render([]));
+    set_mode(directory.path(), 0o755);
+    let denied = format!(
+        "failed to open `{}`: Permission denied (os error 13); run as the user that owns the store",
+        directory.file().display(),
+    );
+    let Some(report) = open_as_nobody(&directory) else {
+        return skip("this program cannot be run as another user where it lies");
+    };
+    assert_eq!(report, denied);
+    set_mode(&directory.file(), 0o644);
+    assert_eq!(open_as_nobody(&directory).as_deref(), Some("opened"));
+    set_mode(directory.path(), 0o700);
+    assert_eq!(open_as_nobody(&directory), Some(denied));
+}
+
+#[test]
+fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
+    type Make = fn(&Path);
+    let cases: [(&str, Make, &str); 4] = [
+        ("a directory", |path| fs::create_dir(path).unwrap(), "Is a directory (os error 21)"),
+        (
+            "a link",
+            |path| symlink("elsewhere", path).unwrap(),
+            "Too many levels of symbolic links (os error 40)",
+        ),
+        ("a pipe", make_pipe, "it is not a regular file"),
+        (
+            "a link to a device",
+            |path| symlink("/dev/null", path).unwrap(),
+            "Too many levels of symbolic links (os error 40)",
+        ),
+    ];
+    for (case, make, why) in cases {
+        let directory = StoreDirectory::with(render([]));
+        let lock = lock_of(&directory.file());
+        make(&lock);
+        let before = directory.bytes();
+        let error = directory.open_quick().create(NewToken::new()).unwrap_err();
+        let expected = format!("failed to open the lock file `{}`: {why}", lock.display());
+        assert_eq!(error.to_string(), expected, "{case}");
+        assert_eq!(directory.bytes(), before, "{case}");
+        assert!(!directory.path().join("elsewhere").exists(), "{case}");
+    }
+}
+
+#[test]
+fn a_server_without_descriptors_cannot_tell_and_can_again_when_it_has_some() {
+    let (token, record) = issue(1).remove(0);
+    let directory = StoreDirectory::with(render([&record]));
+    fs::write(directory.path().join("secret"), token.expose_secret()).unwrap();
+    let mut process = Process::start(&mut role("starve", &directory.file(), ""));
+    while process.report().is_some() {}
+    process.finish();
+}
+
+/// In a process of its own, for the limit is the process's.
+pub fn without_descriptors(path: &Path) {
+    let secret = fs::read_to_string(path.with_file_name("secret")).unwrap();
+    let token: opencode_auth::Token = secret.parse().unwrap();
+    let store = FileTokenStore::open(path).unwrap();
+    assert!(accepts(&store, &token));
+    let limit = getrlimit(Resource::Nofile);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+    let starved = find(&store, &token.digest());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let error = starved.unwrap_err().to_string();
+    let expected =
+        format!("failed to open `{}`: Too many open files (os error 24)", path.display());
+    assert_eq!(error, expected);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert!(accepts(&store, &token));
+}
