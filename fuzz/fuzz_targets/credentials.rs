@@ -1,5 +1,6 @@
 //! Headers are read as a small parser reads them. A NUL separates headers; `\x01` stands for a token.
 #![no_main]
+#![allow(dead_code, reason = "not all of the reference is used here")]
 
 use axum::http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;

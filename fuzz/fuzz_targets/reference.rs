@@ -22,8 +22,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// The token with this random part.
 pub fn token(random: [u8; 16]) -> Vec<u8> {
-    let mut text = b"oct_".to_vec();
-    text.extend(base64url(&random));
+    with_checksum([b"oct_", &*base64url(&random)].concat())
+}
+
+/// The text with its checksum behind it.
+pub fn with_checksum(mut text: Vec<u8>) -> Vec<u8> {
     text.extend(base64url(&crc32(&text).to_be_bytes()));
     text
 }

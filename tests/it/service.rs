@@ -12,8 +12,8 @@ use axum::http::{HeaderValue, Request, Response};
 use axum::routing::get;
 use http_body::{Body as HttpBody, Frame};
 use opencode_auth::{
-    AuthLayer, Lookup, MemoryTokenStore, Permissions, Principal, PrincipalMissing, StoreError,
-    TokenDigest, TokenStore,
+    AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, Principal, PrincipalMissing,
+    StoreError, TokenDigest, TokenStore,
 };
 use tower::{Layer as _, Service, ServiceExt as _};
 
@@ -242,7 +242,9 @@ async fn a_handler_without_the_layer_says_what_is_missing() {
 
 #[tokio::test]
 async fn a_principal_shows_the_token_without_its_secret() {
-    let (store, token) = store_with(Permissions::READ | Permissions::WRITE);
+    let store = MemoryTokenStore::new();
+    let new = NewToken::new().name("ci").permissions(Permissions::READ | Permissions::WRITE);
+    let token = store.create(new).unwrap().token;
     let app = Router::new().route(
         "/config",
         get(|principal: Principal| async move {
@@ -256,7 +258,7 @@ async fn a_principal_shows_the_token_without_its_secret() {
     );
     let app = app.layer(AuthLayer::new(store.clone()));
     let answer = send(&app, bearer("GET", "/config", &token)).await;
-    assert_eq!(answer.body, format!("{} None {{Read, Write}} true", store.list()[0].id()));
+    assert_eq!(answer.body, format!("{} Some(\"ci\") {{Read, Write}} true", store.list()[0].id()));
 }
 
 #[test]

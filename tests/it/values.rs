@@ -116,9 +116,18 @@ fn a_token_is_32_characters_and_nothing_else() {
         &format!(" {text}"),
         &text.to_uppercase(),
         &text.replacen("oct_", "OCT_", 1),
-        // The right checksum, of another prefix and of bits behind the 128th that are not zero.
+        // The right checksum, of another prefix, of bits behind the 128th that are not zero, and of
+        // characters outside the alphabet.
         "ock_AAAAAAAAAAAAAAAAAAAAAA0-6DwQ",
         "oct_AAAAAAAAAAAAAAAAAAAAAB1pmmjw",
+        "oct_AAAAAAAAAA!AAAAAAAAAAAZ8KbPQ",
+        "oct_+AAAAAAAAAAAAAAAAAAAAAmlKpsQ",
+        "oct_AAAAAAAAAAAAAAAAAAAA/AtO6xHA",
+        "oct_AAAAAAAAAAAAAAAAAAAAA=FiPKIg",
+        "oct_!!AAAAAAAAAAAAAAAAAAAAbmguGA",
+        "oct_AAAAA.AAAAAAAAAAAAAAAA-veT7g",
+        "oct_AAAAAAAAAAAAAAAAAAAAARyy626w",
+        "oct_AAAAAAAAAAAAAAAAAAAAA_tZ_KVg",
     ] {
         assert_eq!(text.parse::<Token>().err(), Some(ParseTokenError), "{text}");
     }
