@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use time::UtcDateTime;
 
@@ -23,7 +24,7 @@ use crate::token::TokenId;
 pub fn authorize(
     record: Option<Arc<TokenRecord>>,
     required: Permissions,
-    now: UtcDateTime,
+    now: impl Into<SystemTime>,
 ) -> Result<Principal, Denial> {
     let record = record.ok_or(Denial::TokenUnknown)?;
     let id = record.id();

@@ -1,5 +1,5 @@
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use time::format_description::well_known::Rfc3339;
@@ -22,6 +22,8 @@ pub struct TokenRecord {
     permissions: Permissions,
     created_at: UtcDateTime,
     expires_at: Option<UtcDateTime>,
+    /// The same in seconds since 1970, for every request compares it with a clock that has no calendar.
+    expires_at_unix: Option<i64>,
 }
 
 impl TokenRecord {
@@ -57,6 +59,7 @@ impl TokenRecord {
             permissions,
             created_at: timestamp::whole_seconds(created_at),
             expires_at: expires_at.map(timestamp::whole_seconds),
+            expires_at_unix: expires_at.map(UtcDateTime::unix_timestamp),
         })
     }
 
@@ -97,9 +100,13 @@ impl TokenRecord {
     }
 
     /// Whether the token is expired at `now`: from the second of [`expires_at`](Self::expires_at) on.
+    ///
+    /// By a clock that stands before 1970, which knows no time, every token that can expire is expired.
     #[must_use]
-    pub fn is_expired(&self, now: UtcDateTime) -> bool {
-        self.expires_at.is_some_and(|expires_at| now >= expires_at)
+    pub fn is_expired(&self, now: impl Into<SystemTime>) -> bool {
+        let now = now.into().duration_since(SystemTime::UNIX_EPOCH).ok();
+        let now = now.and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or(i64::MAX);
+        self.expires_at_unix.is_some_and(|expires_at| now >= expires_at)
     }
 
     /// The same record with a new secret, whose lifetime starts again at `now`.

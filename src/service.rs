@@ -3,12 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Request, Response};
 use pin_project_lite::pin_project;
-use time::UtcDateTime;
 use tower::Service;
 
 use crate::credentials::Credentials;
@@ -106,7 +106,7 @@ fn admit<B, R: From<Bytes>>(
             return Err(refuse(config, request, Denial::StoreUnavailable, Some(&failure)));
         }
     };
-    match authorize(record, required, UtcDateTime::now()) {
+    match authorize(record, required, SystemTime::now()) {
         Ok(principal) => {
             if !config.forward_credentials {
                 request.headers_mut().remove(AUTHORIZATION);

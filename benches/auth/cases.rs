@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -19,7 +19,6 @@ use opencode_auth::{
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use time::UtcDateTime;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
@@ -199,7 +198,7 @@ fn decide<B>(
     let Lookup::Ready(Ok(record)) = store.find(&token.digest()) else {
         return Err(Denial::StoreUnavailable);
     };
-    authorize(record, required, UtcDateTime::now())
+    authorize(record, required, SystemTime::now())
 }
 
 fn router() -> Router {

@@ -180,7 +180,7 @@ fn time_is_an_argument() {
             continue;
         }
         let code = shipped(&content);
-        for clock in ["::now()", "now_utc", "Instant", "SystemTime"] {
+        for clock in ["::now(", "now_utc", "elapsed("] {
             assert!(!code.contains(clock), "{name} reads a clock: `{clock}`");
         }
     }
