@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 if [ $# -eq 0 ]; then
     set -- src/credentials.rs src/decision.rs src/event.rs src/layer.rs src/permission.rs \
         src/policy.rs 'src/policy/*.rs' src/principal.rs src/record.rs src/redact.rs src/response.rs \
-        src/service.rs src/store/format.rs src/store/format/reader.rs src/timestamp.rs src/token.rs
+        src/service.rs src/store/format.rs 'src/store/format/*.rs' src/timestamp.rs src/token.rs
 fi
 for file; do
     set -- "$@" --file "$file"

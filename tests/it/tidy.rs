@@ -53,12 +53,7 @@ fn files_are_short_enough_to_be_read() {
             }
             None => content.lines().count(),
         };
-        let most = match &*name {
-            // One grammar, with the table of what can be wrong with it.
-            "src/store/format.rs" => 500,
-            _ => 400,
-        };
-        assert!(lines <= most, "{name} has {lines} lines");
+        assert!(lines <= 400, "{name} has {lines} lines");
     }
 }
 
