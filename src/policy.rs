@@ -147,19 +147,27 @@ impl Policy {
     }
 
     /// Requests under this path need execute as well, beside what they need already. Any text is made a
-    /// path of whole segments, relative to the [mount](Self::mount).
+    /// path of whole segments, relative to the [mount](Self::mount). It is no pattern: from the first
+    /// segment on that has one of `{`, `*`, `?` and `#` in it, it counts for nothing, so that
+    /// `/project/{id}/pty` protects everything under `/project`.
     pub fn interactive(mut self, path: &str) -> Self {
-        self.interactive.push(PathPrefix::new(path));
+        let literal = match path.find(['{', '*', '?', '#']) {
+            Some(pattern) => path[..pattern].rsplit_once('/').map_or("", |(literal, _)| literal),
+            None => path,
+        };
+        self.interactive.push(PathPrefix::new(literal));
         self
     }
 
     /// Lets requests with exactly this method and path pass without a token; a public `GET` includes
-    /// `HEAD`. The path is compared byte for byte with the one that was sent, mount included: nothing
-    /// is decoded or folded, and there is no prefix.
+    /// `HEAD`. The path is compared byte for byte, mount included: nothing is decoded or folded, and there
+    /// is no prefix. Inside axum's `nest` it is compared with the path that was sent and with the one that
+    /// `nest` made of it.
     ///
     /// # Security
     ///
-    /// Anybody who reaches the server reaches this route. There is none by default.
+    /// Anybody who reaches the server reaches this route: for a layer inside `nest("/admin")`, a public
+    /// `/login` is `/admin/login` as well. There is none by default.
     pub fn public(mut self, method: Method, path: impl Into<Box<str>>) -> Self {
         self.public.push((method, path.into()));
         self
@@ -225,16 +233,8 @@ impl Policy {
                 None => return Verdict::all(Rule::OutsideMount),
             },
         };
-        let verdict = self.rules.judge(method, path);
-        if verdict.needs.contains(Permissions::EXECUTE) {
-            return verdict;
-        }
-        match self.interactive.iter().find(|prefix| path.starts_with(prefix)) {
-            Some(prefix) => {
-                Verdict { needs: verdict.needs | Permissions::EXECUTE, rule: Rule::Prefix(prefix) }
-            }
-            None => verdict,
-        }
+        let interactive = self.interactive.iter().find(|prefix| path.starts_with(prefix));
+        Verdict { interactive, ..self.rules.judge(method, path) }
     }
 }
 
@@ -242,13 +242,11 @@ impl Rules {
     fn judge<'a>(self, method: &Method, path: CanonicalPath<'_>) -> Verdict<'a> {
         match self {
             Self::Methods => match needed_by_method(method) {
-                Some(needs) => Verdict { needs, rule: Rule::Method },
+                Some(needs) => Verdict::of(needs, Rule::Method),
                 None => Verdict::all(Rule::OtherMethod),
             },
             Self::Operations(index) => match index.find(method, path.as_sent()) {
-                Some(operation) => {
-                    Verdict { needs: operation.needs(), rule: Rule::Operation(operation) }
-                }
+                Some(operation) => Verdict::of(operation.needs(), Rule::Operation(operation)),
                 None => Verdict::all(Rule::UnknownOperation),
             },
         }

@@ -12,24 +12,33 @@ use crate::permission::Permissions;
 pub(super) struct Verdict<'a> {
     pub(super) needs: Permissions,
     pub(super) rule: Rule<'a>,
+    /// The prefix for which execute is needed as well.
+    pub(super) interactive: Option<&'a PathPrefix>,
 }
 
 impl<'a> Verdict<'a> {
+    pub(super) const fn of(needs: Permissions, rule: Rule<'a>) -> Self {
+        Self { needs, rule, interactive: None }
+    }
+
     pub(super) const fn all(rule: Rule<'a>) -> Self {
-        Self { needs: Permissions::ALL, rule }
+        Self::of(Permissions::ALL, rule)
     }
 
     /// What both paths of one request need. Of the two, one that the policy does not know adds nothing
     /// when it knows the other: `nest` takes the mount off, or puts it on.
     pub(super) fn and(self, original: Self) -> Self {
-        match (self.rule.is_unknown(), original.rule.is_unknown()) {
+        // A prefix counts under either path, whatever else is known of it.
+        let interactive = self.interactive.or(original.interactive);
+        let known = match (self.rule.is_unknown(), original.rule.is_unknown()) {
             (true, false) => original,
             (false, true) => self,
             _ => {
                 let needs = self.needs | original.needs;
-                Self { needs, rule: if needs == self.needs { self.rule } else { original.rule } }
+                Self::of(needs, if needs == self.needs { self.rule } else { original.rule })
             }
-        }
+        };
+        Self { interactive, ..known }
     }
 }
 
@@ -45,7 +54,14 @@ pub struct Explanation<'a> {
 
 impl<'a> From<Verdict<'a>> for Explanation<'a> {
     fn from(verdict: Verdict<'a>) -> Self {
-        Self { requirement: Requirement::Permissions(verdict.needs), rule: verdict.rule }
+        let Verdict { needs, rule, interactive } = verdict;
+        match interactive {
+            Some(prefix) if !needs.contains(Permissions::EXECUTE) => Self {
+                requirement: Requirement::Permissions(needs | Permissions::EXECUTE),
+                rule: Rule::Prefix(prefix),
+            },
+            _ => Self { requirement: Requirement::Permissions(needs), rule },
+        }
     }
 }
 
