@@ -152,10 +152,6 @@ impl Index {
     pub(crate) fn find(&self, digest: &TokenDigest) -> Option<Arc<TokenRecord>> {
         self.0.get(digest).cloned()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Takes the first bytes of a digest for its hash: SHA-256 has mixed them better than a hasher would.

@@ -142,18 +142,28 @@ impl LiveView {
         let look_began = Instant::now();
         let observation = looker.memory.look(&self.path, MAX_SIZE_INLINE);
         if let Some(index) = looker.memory.settled(observation) {
-            return Some(self.publish(look_began, index));
+            let view = self.publish(look_began, index);
+            let change = looker.memory.change.take();
+            drop(looker);
+            announce(change);
+            return Some(view);
         }
-        let Ok(runtime) = Handle::try_current() else {
-            // No runtime's worker can be held up where there is none.
-            let (look_began, index) = looker.memory.settle(&self.path, look_began);
-            return Some(self.publish(look_began, index));
-        };
         looker.is_away = true;
         let away = Away { memory: mem::take(&mut looker.memory), live: Arc::clone(self) };
         drop(looker);
-        runtime.spawn_blocking(move || away.look(look_began));
-        None
+        if Handle::try_current().is_err() {
+            // No runtime's worker can be held up where there is none.
+            return Some(away.look(look_began));
+        }
+        // A thread of its own: the runtime's blocking pool may be full of what waits for this very answer.
+        let name = "opencode-auth-look".to_owned();
+        match thread::Builder::new().name(name).spawn(move || drop(away.look(look_began))) {
+            Ok(_) => None,
+            Err(error) => {
+                let error = StoreError::io("start a thread to read", &self.path, error);
+                Some(self.publish(look_began, Err(error)))
+            }
+        }
     }
 
     fn publish(&self, look_began: Instant, index: Result<Arc<Index>, StoreError>) -> Arc<View> {
@@ -175,9 +185,10 @@ struct Away {
 }
 
 impl Away {
-    fn look(mut self, first_look_began: Instant) {
+    fn look(mut self, first_look_began: Instant) -> Arc<View> {
         let (look_began, index) = self.memory.settle(&self.live.path, first_look_began);
-        self.live.publish(look_began, index);
+        announce(self.memory.change.take());
+        self.live.publish(look_began, index)
     }
 }
 
@@ -196,6 +207,17 @@ impl Drop for Away {
 struct Memory {
     seen: Option<Seen>,
     state: State,
+    /// What is to be announced when nobody waits for the looker any more: whoever listens to events may
+    /// be slow, or look up a token.
+    change: Option<Change>,
+}
+
+/// The file has settled to be something else.
+#[derive(Debug)]
+struct Change {
+    before: State,
+    now: State,
+    error: Option<StoreError>,
 }
 
 /// The content that the file had when it was good.
@@ -250,11 +272,7 @@ impl Memory {
         let bytes = file.read(path)?;
         let index = match &self.seen {
             Some(seen) if seen.bytes == bytes => Arc::clone(&seen.index),
-            _ => {
-                let index = Arc::new(parse(path, &bytes)?.into_index());
-                tracing::debug!(path = %path.display(), tokens = index.len(), "token store read");
-                index
-            }
+            _ => Arc::new(parse(path, &bytes)?.into_index()),
         };
         let stamp_tells = stamp.is_settled(now);
         self.seen = Some(Seen { stamp, stamp_tells, bytes, index: Arc::clone(&index) });
@@ -303,25 +321,26 @@ impl Memory {
         }
     }
 
-    /// One event for each change of state.
     fn enter(&mut self, state: State, error: Option<&StoreError>) {
         let before = mem::replace(&mut self.state, state);
-        if before == state {
-            return;
+        // The first look's outcome is the answer of `open`.
+        if before != state && before != State::New {
+            self.change = Some(Change { before, now: state, error: error.cloned() });
         }
-        match (before, state, error) {
-            // The first look's outcome is the answer of `open`.
-            (State::New, ..) => {}
-            (State::Missing, State::Good, _) => tracing::info!("token store is there"),
-            (State::Broken, State::Good, _) => tracing::info!("token store can be read again"),
-            (State::Good | State::Broken, State::Missing, _) => {
-                tracing::warn!("token store is missing: every token is refused");
-            }
-            (_, State::Broken, Some(error)) => {
-                tracing::error!(%error, "token store cannot be read: requests with a token are answered 503");
-            }
-            _ => {}
+    }
+}
+
+/// One event for each change of state.
+fn announce(change: Option<Change>) {
+    let Some(Change { before, now, error }) = change else { return };
+    match (now, error) {
+        (State::Good, _) if before == State::Missing => tracing::info!("token store is there"),
+        (State::Good, _) => tracing::info!("token store can be read again"),
+        (State::Missing, _) => tracing::warn!("token store is missing: every token is refused"),
+        (State::Broken, Some(error)) => {
+            tracing::error!(%error, "token store cannot be read: requests with a token are answered 503");
         }
+        (State::New | State::Broken, _) => {}
     }
 }
 
