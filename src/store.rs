@@ -23,6 +23,8 @@ pub use self::file::{
     Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions, Rotated,
 };
 pub use self::format::FormatProblem;
+#[cfg(feature = "cli")]
+pub(crate) use self::lock::path_beside as lock_path;
 pub use self::memory::MemoryTokenStore;
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;

@@ -8,7 +8,7 @@ use time::UtcDateTime;
 
 use crate::cli::wording;
 use crate::record::TokenRecord;
-use crate::store::{FileTokenStore, StoreError, quoted};
+use crate::store::{FileTokenStore, StoreError, lock_path, quoted};
 
 /// What was found, in lines.
 pub(super) struct Findings {
@@ -95,9 +95,7 @@ fn check_writing(path: &Path, findings: &mut Findings) {
         );
         return;
     }
-    let mut lock = target.into_os_string();
-    lock.push(".lock");
-    let lock = Path::new(&lock);
+    let lock = &lock_path(&target);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };
     if !metadata.is_file() {
         let remedy = quoted(lock);

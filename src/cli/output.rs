@@ -39,11 +39,14 @@ pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// the program started has been replaced by `/dev/null` by now, so that writing to it does not fail.
 #[cfg(unix)]
 pub(super) fn discards_tokens() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-    let null = std::fs::metadata("/dev/null").map(|metadata| metadata.rdev());
-    let stdout = rustix::fs::fstat(io::stdout());
-    matches!((null, stdout), (Ok(null), Ok(stdout)) if null == stdout.st_rdev)
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let stdout = stdout.and_then(|stdout| std::fs::File::from(stdout).metadata());
+    let null = std::fs::metadata("/dev/null");
+    matches!((null, stdout), (Ok(null), Ok(stdout))
+        if stdout.file_type().is_char_device() && stdout.rdev() == null.rdev())
 }
 
 /// Elsewhere a write to a closed stream fails, or there is no telling.

@@ -226,6 +226,10 @@ impl FileTokenStore {
         let new_directories = create_directory(directory_of(&target))?;
         let lock =
             StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;
+        // While this one waited, a link may have been turned to another file.
+        if trust::resolve(self.path())? != target {
+            return Err(StoreError::Changing { path: self.path().to_owned() }.into());
+        }
 
         let mut document = read_document(&target)?;
         let answer = change(&mut document, UtcDateTime::now())?;
@@ -234,6 +238,9 @@ impl FileTokenStore {
         let size = content.len() as u64;
         if size > trust::MAX_SIZE {
             return Err(StoreError::TooLarge { path: target, size }.into());
+        }
+        if !lock.is_at_its_path() {
+            return Err(StoreError::Changing { path: lock.path().to_owned() }.into());
         }
         let Replaced { at, durability } = replace(&target, &content, &new_directories)?;
 

@@ -1,11 +1,13 @@
 //! One writer at a time, in all processes.
 
+#[cfg(unix)]
+use std::fs::{self, Metadata};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::error::{ChangeError, StoreError};
 
@@ -14,7 +16,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The store's lock, held until this is dropped.
 pub(crate) struct StoreLock {
-    _file: File,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "held for the lock that goes with it"))]
+    file: File,
+    path: PathBuf,
 }
 
 impl StoreLock {
@@ -27,37 +31,75 @@ impl StoreLock {
         timeout: Duration,
         on_wait: &dyn Fn(),
     ) -> Result<Self, ChangeError> {
-        let path = path_beside(store);
-        let failed = |source| StoreError::io("lock", &path, source);
-        let file = open(&path)?;
-        match retry_interrupted(|| file.try_lock().map_err(io_error)) {
-            Ok(()) => return Ok(Self { _file: file }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(failed(error).into()),
-        }
-        // A blocked thread is served in turn, where one that polls can starve. If it gets the lock when
-        // nobody waits for it any more, the lock goes with the channel.
-        let (sender, receiver) = mpsc::sync_channel(1);
-        thread::Builder::new()
-            .name("opencode-auth-lock".to_owned())
-            .spawn(move || sender.send(retry_interrupted(|| file.lock()).map(|()| file)))
-            .map_err(failed)?;
-        let patience = PATIENCE.min(timeout);
-        let outcome = receiver.recv_timeout(patience).or_else(|_| {
-            on_wait();
-            receiver.recv_timeout(timeout.saturating_sub(patience))
-        });
-        match outcome {
-            Ok(Ok(file)) => Ok(Self { _file: file }),
-            Ok(Err(source)) => Err(failed(source).into()),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(ChangeError::Locked { path, waited: timeout })
+        let mut path = path_beside(store);
+        let began = Instant::now();
+        loop {
+            let file = open(&path)?;
+            let file =
+                lock(file, &path, timeout.saturating_sub(began.elapsed()), timeout, on_wait)?;
+            let lock = Self { file, path };
+            if lock.is_at_its_path() {
+                return Ok(lock);
             }
+            path = lock.path;
+        }
+    }
+
+    /// Whether others who lock the store meet this lock. They do not if somebody has removed the file.
+    pub(crate) fn is_at_its_path(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+
+            let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+            let held = self.file.metadata().map(identity).ok();
+            let there = fs::symlink_metadata(&self.path).map(identity).ok();
+            held.is_some() && held == there
+        }
+        // Elsewhere a file that is open cannot be removed.
+        #[cfg(not(unix))]
+        true
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn lock(
+    file: File,
+    path: &Path,
+    wait: Duration,
+    timeout: Duration,
+    on_wait: &dyn Fn(),
+) -> Result<File, ChangeError> {
+    let failed = |source| StoreError::io("lock", path, source);
+    match retry_interrupted(|| file.try_lock().map_err(io_error)) {
+        Ok(()) => return Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(failed(error).into()),
+    }
+    // A blocked thread is served in turn, where one that polls can starve. If it gets the lock when
+    // nobody waits for it any more, the lock goes with the channel.
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("opencode-auth-lock".to_owned())
+        .spawn(move || sender.send(retry_interrupted(|| file.lock()).map(|()| file)))
+        .map_err(failed)?;
+    let patience = PATIENCE.min(wait);
+    let outcome = receiver.recv_timeout(patience).or_else(|_| {
+        on_wait();
+        receiver.recv_timeout(wait.saturating_sub(patience))
+    });
+    match outcome {
+        Ok(result) => Ok(result.map_err(failed)?),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            Err(ChangeError::Locked { path: path.to_owned(), waited: timeout })
         }
     }
 }
 
-fn path_beside(store: &Path) -> PathBuf {
+pub(crate) fn path_beside(store: &Path) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(".lock");
     path.into()

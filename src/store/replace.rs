@@ -38,7 +38,10 @@ pub(crate) fn replace(
     // To the file itself: the wrapper would put the path into its errors, in which it is already.
     let file = temporary.as_file_mut();
     file.write_all(content)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| {
+            keep_group(target, file);
+            file.sync_all()
+        })
         .map_err(|source| StoreError::io("write", temporary.path(), source))?;
     temporary.persist(target).map_err(|error| StoreError::io("replace", target, error.error))?;
     let at = Instant::now();
@@ -93,6 +96,22 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
         }
     }
 }
+
+/// Lets the group read the new file that could read the old one: that of a server which does not write
+/// its store. A group that the file cannot be given to is left out.
+#[cfg(unix)]
+fn keep_group(old: &Path, new: &fs::File) {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+    const READ_BY_GROUP: u32 = 0o040;
+    let Ok(old) = fs::metadata(old) else { return };
+    if old.mode() & READ_BY_GROUP != 0 && fchown(new, None, Some(old.gid())).is_ok() {
+        let _ = new.set_permissions(fs::Permissions::from_mode(0o640));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_group(_old: &Path, _new: &fs::File) {}
 
 #[cfg(unix)]
 fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {

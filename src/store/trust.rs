@@ -112,7 +112,7 @@ impl Stamp {
 }
 
 /// Follows the symbolic links at `path` to the file that they lead to, which need not exist, and
-/// checks each directory on the way in which an entry could be exchanged.
+/// checks each link, and each directory that holds one of them or the file. Those above are not looked at.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     follow(path, |problem| Err(StoreError::Untrusted { path: path.to_owned(), problem }))
 }
@@ -161,18 +161,15 @@ fn follow(
             }
             Err(source) => return Err(StoreError::io("read the directory", directory, source)),
         }
-        match fs::read_link(&target) {
-            Ok(link) => target = directory.join(link),
-            // It is no link, or it is not there.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
-                ) =>
-            {
-                return Ok(target);
+        let failed = |source| StoreError::io("read the link", &target, source);
+        match fs::symlink_metadata(&target) {
+            Ok(metadata) if metadata.is_symlink() => {
+                link_problem(&target, &metadata).map_or(Ok(()), &mut untrusted)?;
+                target = directory.join(fs::read_link(&target).map_err(failed)?);
             }
-            Err(source) => return Err(StoreError::io("read the link", &target, source)),
+            Ok(_) => return Ok(target),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target),
+            Err(source) => return Err(failed(source)),
         }
     }
     let source = io::Error::new(io::ErrorKind::InvalidInput, "too many levels of symbolic links");
@@ -222,6 +219,17 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
         problems.push(TrustProblem::DirectoryWritable { path: directory.to_owned(), mode });
     }
     problems
+}
+
+/// In a sticky directory anybody can put a link in the place of a file that is not there.
+#[cfg(unix)]
+fn link_problem(link: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+    foreign_owner(link, metadata)
+}
+
+#[cfg(not(unix))]
+fn link_problem(_link: &Path, _metadata: &Metadata) -> Option<TrustProblem> {
+    None
 }
 
 /// Owners and modes are not what decides there: the access control list of the user's profile does.
