@@ -193,6 +193,9 @@ impl NewToken {
         if self.name.as_deref().is_some_and(Token::is_within) {
             return Err(NameError::IsToken.into());
         }
+        if self.name.as_deref().is_some_and(|name| name.parse::<TokenId>().is_ok()) {
+            return Err(NameError::IsId.into());
+        }
         let token = Token::generate()?;
         let record = TokenRecord::new(
             TokenId::generate()?,
@@ -366,6 +369,9 @@ pub enum NameError {
     /// The name is a token, or has one in it: a secret does not belong where it is shown.
     #[error("a token's name is shown to everybody, and this one has a token in it")]
     IsToken,
+    /// The name has the form of an id: it may be that of another token.
+    #[error("a token's name cannot have the form of an id, 12 lower-case hexadecimal characters")]
+    IsId,
 }
 
 /// Why there can be no token such as was asked for. Nothing was made and nothing was written.
