@@ -1,6 +1,6 @@
 //! The fields of tokens in the file: what is refused, and how the rest is read and written.
 
-use opencode_auth::{Expiry, FormatProblem, NewToken, Permissions, StoreError};
+use opencode_auth::{Expiry, FileTokenStore, FormatProblem, NewToken, Permissions, StoreError};
 use time::macros::utc_datetime;
 
 use crate::support_store::{StoreDirectory, assert_refused, hex, refusal, side_by_side};
@@ -320,4 +320,29 @@ fn what_is_good_is_read_as_it_stands() {
         serde_json::to_value(&created).unwrap()["created_at"].as_str().unwrap(),
     );
     assert_eq!(written, expected);
+}
+
+/// JSON may spell any character as an escape, and then a text is read by another way.
+#[test]
+fn an_escaped_value_is_the_value() {
+    let record = r#"{"version": 1, "tokens": [{
+        "id": "0123456789\u0061b",
+        "name": "lap\u0074op",
+        "digest": "sha256:3493507af7c393067e6aa046cc53bb86df803161c680df3ebbab16403fe68bd\u0030",
+        "permissions": ["r\u0065ad"],
+        "created_at": "2026-11-23T08\u003a00:00Z",
+        "expires_at": "2027-02-21T08\u003a00:00Z"
+    }]}"#;
+    let directory = StoreDirectory::with(record);
+    let records = FileTokenStore::open(directory.file()).unwrap().list().unwrap();
+    assert_eq!(
+        serde_json::to_value(&records).unwrap(),
+        serde_json::json!([{
+            "id": "0123456789ab",
+            "name": "laptop",
+            "permissions": ["read"],
+            "created_at": "2026-11-23T08:00:00Z",
+            "expires_at": "2027-02-21T08:00:00Z",
+        }])
+    );
 }
