@@ -36,6 +36,9 @@ type MakePolicy = fn() -> Policy;
 /// How many requests are made before they are sent, so that making them is not measured.
 const BATCH: u64 = 64;
 
+/// How many requests a new thread sends before it is measured.
+const WARM_UP: u64 = 20 * BATCH;
+
 /// Something to measure: how long that many times take.
 pub struct Case {
     pub name: String,
@@ -262,6 +265,13 @@ impl Template {
         Self { uri: Uri::from_static(path), headers }
     }
 
+    /// A copy whose bytes are its own, as those of a request from another connection are.
+    fn unshared(&self) -> Self {
+        let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), copy(value)));
+        Self { uri: self.uri.clone(), headers: headers.collect() }
+    }
+
     fn request(&self) -> Request {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = Method::GET;
@@ -325,6 +335,9 @@ fn thread_case(name: &str, apps: Vec<Router>, template: &Template) -> Case {
                 let (app, template, start) = (app.clone(), template.clone(), Arc::clone(&start));
                 std::thread::spawn(move || {
                     let runtime = runtime();
+                    let template = template.unshared();
+                    // A connection's thread is not new: what it needs once, it has.
+                    runtime.block_on(send(&app, &template, WARM_UP));
                     start.wait();
                     runtime.block_on(send(&app, &template, times))
                 })

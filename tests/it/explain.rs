@@ -97,6 +97,27 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
     }
 }
 
+/// The router has taken the prefix off, and the table knows only what is left.
+#[test]
+fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
+    for policy in [Policy::default(), Policy::opencode()] {
+        let policy = policy.interactive("/admin");
+        let explained = explained(&policy, &request("GET", "/config", Some("/admin/config")));
+        assert_eq!(explained, ("read,execute".to_owned(), "prefix /admin".to_owned()));
+    }
+}
+
+#[test]
+fn an_interactive_pattern_protects_what_lies_above_it() {
+    for pattern in
+        ["/project/{id}/pty", "/project/*", "/project/pty?x=1", "/project/p*", "/project#x"]
+    {
+        let policy = Policy::default().interactive(pattern);
+        let (needs, _) = explained(&policy, &request("GET", "/project/1/pty", None));
+        assert_eq!(needs, "read,execute", "{pattern}");
+    }
+}
+
 #[test]
 fn rules_can_be_matched_on() {
     let policy = Policy::default();

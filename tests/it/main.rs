@@ -52,6 +52,7 @@ mod store_mounts;
 #[cfg(target_os = "linux")]
 mod store_revocation;
 #[cfg(target_os = "linux")]
+mod store_races;
 mod store_trust;
 mod store_unknown;
 mod tidy;

@@ -1,6 +1,7 @@
 //! What is at the store's place, and who could have put it there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
@@ -208,6 +209,39 @@ fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
         assert_eq!(error.to_string(), expected, "{case}");
         assert_eq!(directory.bytes(), before, "{case}");
         assert!(!directory.path().join("elsewhere").exists(), "{case}");
+    }
+}
+
+/// In a directory in which everybody can put files, a link may be a stranger's, and so may be where it leads.
+#[test]
+fn the_link_of_a_stranger_is_not_followed() {
+    use std::os::unix::fs::{lchown, symlink};
+
+    let directory = StoreDirectory::with(render([]));
+    let shared = directory.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let link = shared.join("tokens");
+    symlink(directory.file(), &link).unwrap();
+    assert!(FileTokenStore::open(&link).is_ok());
+    if let Err(error) = lchown(&link, Some(65534), None) {
+        eprintln!("skipped: the link cannot be given away: {error}");
+        return;
+    }
+    let error = FileTokenStore::open(&link).unwrap_err().to_string();
+    assert!(error.contains("belongs to user 65534"), "{error}");
+}
+
+#[test]
+fn a_group_that_could_read_the_file_still_can_and_nobody_else() {
+    let directory = StoreDirectory::with(render([]));
+    for (before, after) in
+        [(0o600, 0o600), (0o640, 0o640), (0o644, 0o640), (0o604, 0o600), (0o755, 0o640)]
+    {
+        set_mode(&directory.file(), before);
+        let _ = directory.open_quick().create(NewToken::new()).unwrap();
+        let mode = fs::metadata(directory.file()).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, after, "after {before:o}");
     }
 }
 

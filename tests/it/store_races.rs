@@ -1,0 +1,138 @@
+//! What happens between two steps of the store: a link that is turned, a lock that is removed, a runtime
+//! that has no thread to spare.
+
+use std::fs::{self, File};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use opencode_auth::{
+    AuthLayer, ChangeError, FileTokenStore, Lookup, NewToken, StoreError, TokenStore as _,
+};
+use tokio::runtime::Builder;
+
+use crate::support::{bearer, send};
+use crate::support_store::StoreDirectory;
+
+/// A store with a token, and the lock of its file, which somebody else holds.
+fn locked_store(directory: &StoreDirectory) -> (FileTokenStore, File) {
+    let store = directory.open();
+    let _ = store.create(NewToken::new().name("ci")).unwrap();
+    let lock = File::options().write(true).open(lock_of(directory)).unwrap();
+    lock.lock().unwrap();
+    (store, lock)
+}
+
+fn lock_of(directory: &StoreDirectory) -> std::path::PathBuf {
+    let mut lock = directory.file().into_os_string();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// A deletion that waits for the lock.
+fn delete_meanwhile(store: &FileTokenStore) -> thread::JoinHandle<Result<usize, ChangeError>> {
+    let store = store.clone();
+    let waiting = thread::spawn(move || store.delete("ci").map(|deleted| deleted.records.len()));
+    thread::sleep(Duration::from_millis(100));
+    waiting
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_is_turned_while_a_change_waits_is_not_written_past() {
+    let directory = StoreDirectory::new();
+    let (old, new) = (directory.file(), directory.file().with_extension("other"));
+    let link = directory.file().with_extension("link");
+    std::os::unix::fs::symlink(&old, &link).unwrap();
+    let (_, lock) = locked_store(&directory);
+    fs::copy(&old, &new).unwrap();
+    let store = FileTokenStore::open(&link).unwrap();
+
+    let waiting = delete_meanwhile(&store);
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&new, &link).unwrap();
+    drop(lock);
+    let error = waiting.join().unwrap().unwrap_err();
+    assert!(matches!(error, ChangeError::Store(StoreError::Changing { .. })), "{error}");
+    assert_eq!(fs::read(&old).unwrap(), fs::read(&new).unwrap());
+    assert_eq!(store.delete("ci").unwrap().records.len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_was_removed_does_not_let_two_writers_in() {
+    let directory = StoreDirectory::new();
+    let (store, removed) = locked_store(&directory);
+    let waiting = delete_meanwhile(&store);
+    fs::remove_file(lock_of(&directory)).unwrap();
+    let other = File::options().write(true).create_new(true).open(lock_of(&directory)).unwrap();
+    other.lock().unwrap();
+    drop(removed);
+    thread::sleep(Duration::from_millis(100));
+    assert!(!waiting.is_finished(), "the change went on with a lock that nobody else meets");
+    drop(other);
+    assert_eq!(waiting.join().unwrap().unwrap(), 1);
+}
+
+/// opencode runs shells: its blocking pool may well be full.
+#[test]
+fn a_torn_file_is_decided_in_time_whatever_the_runtime_is_busy_with() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
+    let created = store.create(NewToken::new()).unwrap();
+    fs::write(directory.file(), "torn").unwrap();
+    let app = Router::new().route("/config", get(async || "")).layer(AuthLayer::new(store));
+    let (began, status) = runtime.block_on(async {
+        let busy = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(2)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let began = Instant::now();
+        let answer = send(&app, bearer("GET", "/config", &created.token)).await;
+        assert!(!busy.is_finished(), "answered after {:?}", began.elapsed());
+        (began, answer.status)
+    });
+    assert_eq!(status, 503, "after {:?}", began.elapsed());
+}
+
+#[test]
+fn a_runtime_that_has_been_shut_down_makes_nobody_wait_for_ever() {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
+    let created = store.create(NewToken::new()).unwrap();
+    fs::write(directory.file(), "torn").unwrap();
+    thread::sleep(Duration::from_millis(20));
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_background();
+    let _entered = handle.enter();
+    let Lookup::Pending(pending) = store.find(&created.token.digest()) else { panic!("at once") };
+    let found = futures_executor(pending);
+    assert!(matches!(found, Err(StoreError::Format { .. })), "{found:?}");
+}
+
+/// Waits for a future on this thread, without a runtime.
+fn futures_executor<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = std::sync::Arc::new(Unpark(thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => thread::park_timeout(Duration::from_secs(5)),
+        }
+    }
+}
