@@ -1,6 +1,7 @@
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::http::HeaderValue;
-use std::sync::Arc;
 
 use tower::Layer;
 
@@ -26,8 +27,16 @@ use crate::service::{AuthService, Config};
 /// belongs there, for a preflight carries no credentials, and so do tracing and compression, which
 /// change the type of the response's body.
 ///
+/// Two of these layers around one route need [`forward_credentials`](Self::forward_credentials) on the
+/// outer one, which otherwise takes the header off.
+///
 /// Inside axum 0.8's `nest` the layer also looks at the original path. axum 0.7's keeps that from it:
 /// there the layer belongs outside of `nest`.
+///
+/// # Security
+///
+/// A policy reads paths as they are outside the router that the layer wraps. If that router nests its
+/// API under a prefix, the policy has to know: see [`Policy::mount`].
 ///
 /// # Answers
 ///
@@ -35,6 +44,10 @@ use crate::service::{AuthService, Config};
 /// missing, and 503 when the store cannot be read, each with a challenge (RFC 6750) or `Retry-After`,
 /// `Cache-Control: no-store`, and a JSON body that opencode clients show. The [`Denial`] is in the
 /// response's extensions. A request that is refused reaches nothing inside, and its body is not read.
+///
+/// Each refusal is a `tracing` event `request refused` at level INFO, with `kind`, `method`, `path` (no
+/// query), `token` (the id, where it is known), `rule` and, for a 503, `error`. A change of the store's state
+/// is one event: ERROR when it cannot be read, WARN when its file is missing, INFO when it is good again.
 ///
 /// A request that is allowed goes on with a [`Principal`](crate::Principal) in its extensions and
 /// without its `Authorization` header.

@@ -54,9 +54,6 @@
 //!
 //! `TOKEN=$(opencode-auth token create --name ci)` makes a token, `opencode-auth token delete ci` revokes it.
 //!
-//! - `cli`: the token commands for programs that are built with clap, in the module `cli`, and the
-//!   binary `opencode-auth` that has them. Without it, there is no clap among the dependencies.
-//!
 //! # Security
 //!
 //! - Doubt is a refusal. A path that two routers could read differently needs every permission, a method

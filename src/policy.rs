@@ -140,6 +140,12 @@ impl Policy {
     /// `/session`. Any text is made a path of whole segments.
     ///
     /// A path outside the mount needs all three permissions, so that a mistyped mount opens nothing.
+    ///
+    /// # Security
+    ///
+    /// A mount that is not said at all does open something, with [`Policy::default`]: `/api/v1/pty` is then
+    /// not under `/pty`, and needs no execute.
+    ///
     /// A layer inside axum's `nest` needs no mount: the router has taken the prefix off already.
     pub fn mount(mut self, path: &str) -> Self {
         self.mount = Some(PathPrefix::new(path));

@@ -162,22 +162,38 @@ fn try_out(store: &FileTokenStore, address: SocketAddr) -> Result<String, AnyErr
     let all = token("all", Permissions::ALL)?;
     Ok(format!(
         "\
-Listening on http://{address} until Ctrl-C. These three tokens work for an hour and are shown only
-here; they are kept, hashed, in {store}, which goes when the server ends.
+Listening on http://{address} until Ctrl-C.
 
-  READ={read}     # may read
-  WRITE={write}    # may read and write
-  ALL={all}      # may read, write and execute
+These three tokens may read; read and write; do everything. They work for an
+hour and are shown only here. They are kept, hashed, in
+{store}, which goes when the server ends.
 
-Paste those lines into another terminal, and then:
+  READ={read}
+  WRITE={write}
+  ALL={all}
 
-  curl -i http://{address}/config                                                         # 401
-  curl -i -H \"Authorization: Bearer $READ\" http://{address}/config                        # 200
-  curl -i -H \"Authorization: Bearer $READ\" -X POST http://{address}/session               # 403
-  curl -i -H \"Authorization: Bearer $ALL\" -X POST http://{address}/session                # 200
-  curl -i -H \"Authorization: Bearer $WRITE\" --json '{{\"share\":\"auto\"}}' -X PATCH http://{address}/config  # 200
-  curl -N -H \"Authorization: Bearer $READ\" http://{address}/event                         # a stream
-  curl -i http://{address}/global/health                                                  # 200: public
+Paste those lines into another terminal, and then, one by one:
+
+Without a token: 401
+  curl -i http://{address}/config
+
+With one that may read, what only reads: 200
+  curl -i -H \"Authorization: Bearer $READ\" http://{address}/config
+
+With the same, what does more: 403
+  curl -i -H \"Authorization: Bearer $READ\" -X POST http://{address}/session
+
+With one that may do it: 200
+  curl -i -H \"Authorization: Bearer $ALL\" -X POST http://{address}/session
+
+A change of the configuration needs write: 200
+  curl -i -H \"Authorization: Bearer $WRITE\" --json '{{\"share\":\"auto\"}}' -X PATCH http://{address}/config
+
+A route that is public: 200
+  curl -i http://{address}/global/health
+
+A stream of events, until Ctrl-C:
+  curl -N -H \"Authorization: Bearer $READ\" http://{address}/event
 
 ",
         store = store.path().display(),
@@ -197,23 +213,28 @@ fn make_usable(
     let introduction = if store.list()?.is_empty() {
         let created = store.create(NewToken::new())?;
         format!(
-            "The store {path} held no token. This one may do everything, works for 90 days, and is shown only here:\n\n  \
-             TOKEN={}\n\nPaste that line into another terminal, and then:\n",
+            "The store held no token. This one may do everything, works for 90 days, and is\n\
+             shown only here:\n\n  TOKEN={}\n\nPaste that line into another terminal, and then, one by one:\n",
             created.token.expose_secret(),
         )
     } else {
         format!(
-            "The tokens of {path} are valid. Whoever has none makes one with:\n\n  \
-             TOKEN=$(cargo run --features cli --bin opencode-auth -- token create --store '{path}')\n\nAnd then:\n",
+            "Using the tokens of that store. To make one:\n\n  \
+             TOKEN=$(cargo run --features cli --bin opencode-auth -- token create --store '{path}')\n\n\
+             And then, one by one:\n",
         )
     };
     Ok(format!(
         "\
-Listening on http://{address} until Ctrl-C.
+Listening on http://{address} until Ctrl-C, with the store
+{path}.
 
 {introduction}
-  curl -i http://{address}/config                                            # 401
-  curl -i -H \"Authorization: Bearer $TOKEN\" http://{address}/config          # 200
+Without a token: 401
+  curl -i http://{address}/config
+
+With one: 200
+  curl -i -H \"Authorization: Bearer $TOKEN\" http://{address}/config
 
 "
     ))

@@ -1,5 +1,7 @@
 //! The token commands by themselves: `opencode-auth token create` and so on.
 
+use std::io::{self, Write as _};
+
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use opencode_auth::cli::{Exit, TokenCommand};
 
@@ -18,9 +20,22 @@ fn main() -> Exit {
             command.after_help(examples.replace("opencode auth token", "opencode-auth token"))
         })
     });
-    let mut matches = command.get_matches();
+    let mut matches = command.try_get_matches().unwrap_or_else(|error| exit(&error));
     match Program::from_arg_matches_mut(&mut matches) {
         Ok(Program::Token(command)) => command.run::<Program>(),
-        Err(error) => error.format(&mut Program::command()).exit(),
+        Err(error) => exit(&error.format(&mut Program::command())),
     }
+}
+
+/// Ends the program as clap does, but does not repeat an argument that has a token in it.
+fn exit(error: &clap::Error) -> ! {
+    if error.to_string().to_ascii_lowercase().contains("oct_") {
+        let _ = writeln!(
+            io::stderr(),
+            "error: an argument that is not understood looks like a token, and is not repeated here\n\n\
+             For more information, try '--help'."
+        );
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }

@@ -63,7 +63,7 @@ fn describe(path: &Path, records: &[TokenRecord], program: &str, findings: &mut 
         ));
         return;
     }
-    findings.line("Fine: its format is right, and nobody but you or root can change it.");
+    findings.line("Fine: its format is right, and nobody but you or root can write to it.");
     let now = UtcDateTime::now();
     let expired = records.iter().filter(|record| record.is_expired(now)).count();
     let mut held = match records.len() {

@@ -10,7 +10,8 @@ use time::UtcDateTime;
 use crate::cli::args::{Create, Delete, List, Rotate};
 use crate::cli::{Exit, check, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
-use crate::store::{ChangeError, Durability, FileTokenStore, StoreError};
+use crate::redact;
+use crate::store::{ChangeError, Durability, FileTokenStore, StoreError, quoted};
 
 /// A command could not do what it was asked for: the sentence that says so.
 type Failure = String;
@@ -18,15 +19,19 @@ type Failure = String;
 /// What every command needs to know.
 pub(super) struct Session {
     store: Option<PathBuf>,
-    /// The words that lead to the token commands, such as `opencode auth token`.
+    /// The words that lead to the token commands, such as `opencode auth token`, with the store if it was named.
     program: String,
 }
 
 impl Session {
     pub(super) fn new(store: Option<PathBuf>, program: &mut Command) -> Self {
         program.build();
-        let name = path_to_token_commands(program).unwrap_or(program.get_name());
-        Self { store, program: name.to_owned() }
+        let mut name = path_to_token_commands(program).unwrap_or(program.get_name()).to_owned();
+        // A hint without it would act on another file.
+        if let Some(store) = &store {
+            name = format!("{name} --store {}", quoted(store));
+        }
+        Self { store, program: name }
     }
 
     pub(super) fn create(&self, arguments: Create) -> Result<Exit, Failure> {
@@ -89,7 +94,8 @@ impl Session {
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
         } else if records.is_empty() {
-            let path = store.path().display();
+            let path = store.path().to_string_lossy();
+            let path = redact::unless_token(&path);
             let state = if store.path().exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
                 "No tokens: the file `{path}` {state}. Create one with: {} create",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{NameError, NewTokenError, TokenRecord};
+use crate::redact;
 use crate::store::format::FormatProblem;
 use crate::store::trust::MAX_SIZE;
 
@@ -22,7 +23,7 @@ pub enum StoreError {
     NoHome,
     /// A variable that leads to the default store is not an absolute path, so that it would depend on
     /// the current directory which tokens are valid.
-    #[error("failed to find the token store: the variable `{variable}` is `{}`, which is not an absolute path", .value.display())]
+    #[error("failed to find the token store: the variable `{variable}` is `{}`, which is not an absolute path", shown(.value))]
     NotAbsolute {
         /// The variable's name.
         variable: &'static str,
@@ -30,7 +31,7 @@ pub enum StoreError {
         value: PathBuf,
     },
     /// An operation on a file or directory failed.
-    #[error("failed to {action} `{}`: {source}{}", .path.display(), remedy(.source))]
+    #[error("failed to {action} `{}`: {source}{}", shown(.path), remedy(.source))]
     Io {
         /// What was tried, such as `open`.
         action: &'static str,
@@ -40,7 +41,7 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// The file, or a directory that leads to it, may have been written by somebody else.
-    #[error("failed to trust the token store `{}`: {problem}", .path.display())]
+    #[error("failed to trust the token store `{}`: {problem}", shown(.path))]
     Untrusted {
         /// The store's file.
         path: PathBuf,
@@ -48,7 +49,7 @@ pub enum StoreError {
         problem: TrustProblem,
     },
     /// The file has more than 32 MiB.
-    #[error("failed to read the token store `{}`: it has {size} bytes, and at most {MAX_SIZE} are read; delete expired tokens", .path.display())]
+    #[error("failed to read the token store `{}`: it has {size} bytes, and at most {MAX_SIZE} are read; delete expired tokens", shown(.path))]
     TooLarge {
         /// The store's file.
         path: PathBuf,
@@ -56,13 +57,13 @@ pub enum StoreError {
         size: u64,
     },
     /// The file was written to while it was read.
-    #[error("failed to read the token store `{}`: it is being written to; try again", .path.display())]
+    #[error("failed to read the token store `{}`: it is being written to; try again", shown(.path))]
     Changing {
         /// The store's file.
         path: PathBuf,
     },
     /// The file's content is not a store of version 1.
-    #[error("failed to read the token store `{}`: line {line}, column {column}: {problem}; mend the file, or move it away to begin with an empty store", .path.display())]
+    #[error("failed to read the token store `{}`: line {line}, column {column}: {problem}; mend the file, or move it away to begin with an empty store", shown(.path))]
     Format {
         /// The store's file.
         path: PathBuf,
@@ -143,7 +144,7 @@ impl fmt::Display for TrustProblem {
                 f,
                 "`{}` belongs to user {owner}, and this process runs as user {user}; run it as user {owner}, \
                  or: chown {user} {}",
-                path.display(),
+                shown(path),
                 quoted(path),
             ),
             Self::FileWritable { path, mode } => write!(
@@ -163,7 +164,12 @@ impl fmt::Display for TrustProblem {
 
 /// A path as one word of a shell command.
 pub(crate) fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+    format!("'{}'", shown(path).replace('\'', r"'\''"))
+}
+
+/// A path, unless somebody has put a token where a path belongs.
+fn shown(path: &Path) -> String {
+    redact::unless_token(&path.to_string_lossy()).to_owned()
 }
 
 /// Tokens could not be created, rotated or deleted. Nothing was changed.
@@ -199,7 +205,7 @@ pub enum ChangeError {
         candidates: Vec<TokenRecord>,
     },
     /// Another process held the store's lock for the whole time.
-    #[error("failed to lock `{}`: another process has held it for {} s; end that process, or try again", .path.display(), .waited.as_secs())]
+    #[error("failed to lock `{}`: another process has held it for {} s; end that process, or try again", shown(.path), .waited.as_secs())]
     Locked {
         /// The lock file.
         path: PathBuf,

@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use opencode_auth::FileTokenStore;
@@ -41,12 +43,18 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // What is printed ends with an empty line after the `curl` lines.
+        // What is printed comes in one piece, and then nothing more.
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
         let mut printed = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !(printed.contains("curl") && printed.ends_with("\n\n")) {
-            assert_ne!(lines.read_line(&mut printed).unwrap(), 0, "ended after: {printed}");
+        let mut patience = Duration::from_secs(20);
+        while let Ok(line) = lines.recv_timeout(patience) {
+            printed.push_str(&line);
+            printed.push('\n');
+            patience = Duration::from_millis(300);
         }
+        assert!(printed.contains("curl"), "printed: {printed}");
         let address =
             printed.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
         Self { child, address, printed }
@@ -104,29 +112,27 @@ fn assert_status(answer: &str, expected: &str) {
     assert_eq!(answer.split(' ').nth(1), Some(expected), "{answer}");
 }
 
-/// A printed `curl` line, read as far as these lines go: method, path, variable of the token, body and
-/// the status that its comment promises.
-fn parse_curl(line: &str) -> (&str, &str, Option<&str>, &str, &str) {
-    let (command, comment) = line.split_once("  #").unwrap();
+/// A printed `curl` line, read as far as these lines go: method, path, variable of the token and body.
+fn parse_curl(command: &str) -> (&str, &str, Option<&str>, &str) {
     let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest);
     let method = after("-X ").map_or("GET", |rest| rest.split(' ').next().unwrap());
     let url = after("http://").unwrap().trim();
     let variable = after("Bearer $").map(|rest| rest.split('"').next().unwrap());
     let body = after("--json '").map_or("", |rest| rest.split('\'').next().unwrap());
-    let status =
-        comment.trim().split(|character: char| !character.is_ascii_digit()).next().unwrap();
-    (method, &url[url.find('/').unwrap()..], variable, body, status)
+    (method, &url[url.find('/').unwrap()..], variable, body)
 }
 
 #[test]
-fn every_printed_curl_line_answers_what_its_comment_says() {
+fn every_printed_curl_line_answers_what_is_said_above_it() {
     let Some(binary) = binary() else { return };
     let server = Server::start(&binary, &[]);
     let tokens = server.tokens();
     assert_eq!(tokens.len(), 3, "{}", server.printed);
     let mut seen = Vec::new();
-    for line in server.printed.lines().filter(|line| line.trim().starts_with("curl -i")) {
-        let (method, path, variable, body, status) = parse_curl(line);
+    let lines: Vec<_> = server.printed.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].trim().starts_with("curl -i")) {
+        let (method, path, variable, body) = parse_curl(pair[1]);
+        let status = pair[0].rsplit_once(": ").unwrap().1;
         let token = variable.map(|variable| tokens[variable]);
         assert_status(&server.exchange(method, path, token, body), status);
         seen.push(status);
@@ -186,7 +192,7 @@ fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
     assert!(server.child.wait().unwrap().success());
     stream.read_to_string(&mut begun).unwrap();
     assert!(begun.ends_with("0\r\n\r\n"), "the stream was cut off: {begun}");
-    let store = server.printed.split("hashed, in ").nth(1).unwrap().split(',').next().unwrap();
+    let store = server.printed.split("hashed, in\n").nth(1).unwrap().split(',').next().unwrap();
     assert!(!Path::new(store).exists(), "{store} was left behind");
 }
 

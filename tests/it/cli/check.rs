@@ -29,7 +29,7 @@ Create one with: opencode-auth token create
         0,
         str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can change it.
+Fine: its format is right, and nobody but you or root can write to it.
 It holds no token.
 
 "#]],
@@ -40,7 +40,7 @@ It holds no token.
         0,
         str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can change it.
+Fine: its format is right, and nobody but you or root can write to it.
 It holds 1 token, none expired.
 
 "#]],
@@ -55,7 +55,7 @@ It holds 1 token, none expired.
         0,
         str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can change it.
+Fine: its format is right, and nobody but you or root can write to it.
 It holds 3 tokens, 2 of them expired.
 Delete what is expired with: opencode-auth token delete --expired
 
@@ -163,7 +163,7 @@ fn a_lock_file_that_is_none() {
     symlink("elsewhere", &lock).unwrap();
     home.run(&["check"]).is(1, str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can change it.
+Fine: its format is right, and nobody but you or root can write to it.
 It holds 1 token, none expired.
 Wrong: the lock file `[HOME]/.config/opencode/auth-tokens.json.lock` is not a regular file, so that tokens cannot be changed; move it away: mv '[HOME]/.config/opencode/auth-tokens.json.lock' '[HOME]/.config/opencode/auth-tokens.json.lock'.old
 

@@ -220,3 +220,24 @@ fn the_file_can_be_named_before_and_after_the_command() {
     assert_eq!(answer.stdout.lines().count(), 3);
     assert!(!home.store_path().exists());
 }
+
+#[test]
+fn a_token_in_the_wrong_place_is_not_repeated() {
+    let home = Home::new();
+    let token = "oct_AAAAAAAAAAAAAAAAAAAAAAT5D3NQ";
+    for arguments in [
+        &[token][..],
+        &["list", token],
+        &["create", "--expires", token],
+        &["create", "--permissions", token],
+        &["create", "--name", token],
+        &["delete", token],
+        &["list", "--store", token],
+        &["delete", "a", &format!("--{token}")],
+    ] {
+        let output = home.command(arguments).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains(&token[4..]), "{arguments:?}: {said}");
+        assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
