@@ -119,6 +119,13 @@ fn an_interactive_pattern_protects_what_lies_above_it() {
 }
 
 #[test]
+fn debug_output_of_a_policy_is_short_and_says_which_it_is() {
+    let shown = format!("{:?}", Policy::opencode().mount("/api"));
+    assert!(shown.contains("OperationIndex") && shown.contains("PathPrefix(/api)"), "{shown}");
+    assert!(shown.len() < 400, "{shown}");
+}
+
+#[test]
 fn rules_can_be_matched_on() {
     let policy = Policy::default();
     let ambiguous = request("GET", "/a\\b", None);
