@@ -1,7 +1,7 @@
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 
-use crate::token::Token;
+use crate::token::TokenDigest;
 
 const SCHEME: &[u8] = b"Bearer";
 
@@ -16,8 +16,8 @@ pub enum Credentials {
     Absent,
     /// Several `Authorization` headers, or a `Bearer` one without exactly one well-formed token.
     Malformed,
-    /// A well-formed bearer token, of which nothing more is known yet.
-    Bearer(Token),
+    /// A well-formed bearer token, of which nothing more is known yet. Its text stays in the header.
+    Bearer(TokenDigest),
 }
 
 impl Credentials {
@@ -33,6 +33,23 @@ impl Credentials {
         if values.next().is_some() {
             return Self::Malformed;
         }
+        Self::from_value(value)
+    }
+
+    /// Reads the credentials, and takes them off the headers.
+    pub(crate) fn take(headers: &mut HeaderMap) -> Self {
+        let before = headers.len();
+        let Some(value) = headers.remove(AUTHORIZATION) else {
+            return Self::Absent;
+        };
+        // All values of the header are gone, and one of them was answered.
+        if before - headers.len() > 1 {
+            return Self::Malformed;
+        }
+        Self::from_value(&value)
+    }
+
+    fn from_value(value: &HeaderValue) -> Self {
         let Some(parameter) = strip_bearer(value.as_bytes()) else {
             return Self::Absent;
         };
@@ -41,7 +58,7 @@ impl Credentials {
         if spaces == 0 {
             return Self::Malformed;
         }
-        Token::from_bytes(&parameter[spaces..]).map_or(Self::Malformed, Self::Bearer)
+        TokenDigest::of_token(&parameter[spaces..]).map_or(Self::Malformed, Self::Bearer)
     }
 }
 

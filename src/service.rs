@@ -68,8 +68,14 @@ where
             Requirement::Public => return ResponseFuture::called(self.inner.call(request)),
             Requirement::Permissions(required) => required,
         };
-        let token = match Credentials::from_headers(request.headers()) {
-            Credentials::Bearer(token) => token,
+        let credentials = if config.forward_credentials {
+            Credentials::from_headers(request.headers())
+        } else {
+            // Off the request before anything is decided, so that nothing inside can get at them.
+            Credentials::take(request.headers_mut())
+        };
+        let digest = match credentials {
+            Credentials::Bearer(digest) => digest,
             Credentials::Absent => {
                 return ResponseFuture::refused(config, &request, Denial::CredentialsAbsent);
             }
@@ -77,7 +83,7 @@ where
                 return ResponseFuture::refused(config, &request, Denial::CredentialsMalformed);
             }
         };
-        match store.find(&token.digest()) {
+        match store.find(&digest) {
             Lookup::Ready(found) => match admit(&mut request, found, required, config) {
                 Ok(()) => ResponseFuture::called(self.inner.call(request)),
                 Err(refused) => ResponseFuture::answered(refused),
@@ -108,9 +114,9 @@ fn admit<B, R: From<Bytes>>(
     };
     match authorize(record, required, SystemTime::now()) {
         Ok(principal) => {
-            if !config.forward_credentials {
-                request.headers_mut().remove(AUTHORIZATION);
-            } else if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
+            if config.forward_credentials
+                && let Some(value) = request.headers_mut().get_mut(AUTHORIZATION)
+            {
                 value.set_sensitive(true);
             }
             request.extensions_mut().insert(principal);

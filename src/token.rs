@@ -56,29 +56,21 @@ impl Token {
     /// every request slow.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        // By reference: a copy of the text would not be wiped.
-        TokenDigest(Sha256::digest(self.text.as_slice()).into())
-    }
-
-    pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, ParseTokenError> {
-        let text: &[u8; LENGTH] = text.try_into().map_err(|_| ParseTokenError)?;
-        let (checked, checksum) = text.split_at(CHECKED);
-        let random_part = checked.strip_prefix(PREFIX).ok_or(ParseTokenError)?;
-        if checksum != checksum_of(checked) || !is_random_part(random_part) {
-            return Err(ParseTokenError);
-        }
-        Ok(Self { text: Zeroizing::new(*text) })
+        TokenDigest::of_text(&self.text)
     }
 
     /// Whether there is a token anywhere in the text.
     pub(crate) fn is_within(text: &str) -> bool {
-        text.as_bytes().windows(LENGTH).any(|window| Self::from_bytes(window).is_ok())
+        text.as_bytes().windows(LENGTH).any(|window| token_text(window).is_ok())
     }
 
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);
-        encode_exactly(random, &mut text[PREFIX.len()..CHECKED]);
+        // A buffer of just the right size. Were it not, the zeros that stay are no base64url, so that
+        // what comes of it is refused.
+        let written = URL_SAFE_NO_PAD.encode_slice(random, &mut text[PREFIX.len()..CHECKED]);
+        debug_assert!(written.is_ok());
         let checksum = checksum_of(&text[..CHECKED]);
         text[CHECKED..].copy_from_slice(&checksum);
         Self { text }
@@ -100,7 +92,7 @@ impl FromStr for Token {
     ///
     /// [`ParseTokenError`] for anything that [`Token::generate`] could not have made.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::from_bytes(text.as_bytes())
+        token_text(text.as_bytes()).map(|text| Self { text: Zeroizing::new(*text) })
     }
 }
 
@@ -115,26 +107,33 @@ pub struct ParseTokenError;
 #[error("failed to get random bits from the operating system: {0}")]
 pub struct RandomError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-fn checksum_of(checked: &[u8]) -> [u8; LENGTH - CHECKED] {
-    let mut text = [0; LENGTH - CHECKED];
-    encode_exactly(&crc32fast::hash(checked).to_be_bytes(), &mut text);
-    text
+/// The text itself, if it is a token's.
+fn token_text(text: &[u8]) -> Result<&[u8; LENGTH], ParseTokenError> {
+    let text: &[u8; LENGTH] = text.try_into().map_err(|_| ParseTokenError)?;
+    let (checked, checksum) = text.split_at(CHECKED);
+    // 128 bits fill 21 characters and the first two bits of another. The other four have to be zero, for
+    // otherwise a token would have several texts.
+    let is_canonical = matches!(checked[CHECKED - 1], b'A' | b'Q' | b'g' | b'w');
+    let is_token = checked.starts_with(PREFIX)
+        && is_base64url(text)
+        && is_canonical
+        && checksum == checksum_of(checked);
+    if is_token { Ok(text) } else { Err(ParseTokenError) }
 }
 
-/// Encodes into a buffer of just the right size. Were it not, the zeros that stay are no base64url,
-/// so that what comes of it is refused.
-fn encode_exactly(bytes: &[u8], text: &mut [u8]) {
-    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
-    debug_assert!(written.is_ok());
-}
-
-/// Whether 128 bits are encoded so: the 4 bits behind them have to be zero, for otherwise a token would
-/// have several texts.
-fn is_random_part(text: &[u8]) -> bool {
+/// Without an early end, which lets the compiler look at many characters at once.
+fn is_base64url(text: &[u8; LENGTH]) -> bool {
     let is_of_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
-    // Without an early end, which lets the compiler look at all of them at once.
     text.iter().fold(true, |all, byte| all & is_of_alphabet(byte))
-        && matches!(text.last(), Some(b'A' | b'Q' | b'g' | b'w'))
+}
+
+/// Written out because each request needs it, and an encoder for any length takes three times as long.
+fn checksum_of(checked: &[u8]) -> [u8; LENGTH - CHECKED] {
+    const BASE64URL: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let [a, b, c, d] = crc32fast::hash(checked).to_be_bytes();
+    [a >> 2, (a & 0x03) << 4 | b >> 4, (b & 0x0f) << 2 | c >> 6, c & 0x3f, d >> 2, (d & 0x03) << 4]
+        .map(|sextet| BASE64URL[usize::from(sextet)])
 }
 
 /// The SHA-256 of a [`Token`]'s text: what a store keeps, and looks up by.
@@ -152,6 +151,16 @@ impl TokenDigest {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The digest of the token that the text is. The text is not copied, for a copy would have to be
+    /// wiped.
+    pub(crate) fn of_token(text: &[u8]) -> Result<Self, ParseTokenError> {
+        token_text(text).map(Self::of_text)
+    }
+
+    fn of_text(text: &[u8; LENGTH]) -> Self {
+        Self(Sha256::digest(text.as_slice()).into())
     }
 
     /// The digest's 32 bytes, for a store of one's own to keep.

@@ -113,10 +113,10 @@ fn a_decision_allocates_nothing() {
         let Requirement::Permissions(required) = policy.requirement(&request) else {
             panic!("public")
         };
-        let Credentials::Bearer(token) = Credentials::from_headers(request.headers()) else {
+        let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {
             panic!("no token")
         };
-        let Lookup::Ready(Ok(record)) = guarded.store.find(&token.digest()) else {
+        let Lookup::Ready(Ok(record)) = guarded.store.find(&digest) else {
             panic!("not ready")
         };
         authorize(record, required, SystemTime::now()).unwrap()

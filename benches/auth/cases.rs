@@ -195,10 +195,10 @@ fn decide<B>(
     let Requirement::Permissions(required) = policy.requirement(request) else {
         panic!("this route is not public")
     };
-    let Credentials::Bearer(token) = Credentials::from_headers(request.headers()) else {
+    let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {
         return Err(Denial::CredentialsAbsent);
     };
-    let Lookup::Ready(Ok(record)) = store.find(&token.digest()) else {
+    let Lookup::Ready(Ok(record)) = store.find(&digest) else {
         return Err(Denial::StoreUnavailable);
     };
     authorize(record, required, SystemTime::now())
