@@ -56,12 +56,13 @@ pub(crate) struct CanonicalPath<'a> {
 
 impl<'a> CanonicalPath<'a> {
     pub(crate) fn read(path: &'a str) -> Result<Self, Ambiguity> {
+        if is_plain(path.as_bytes()) {
+            return Ok(Self { path });
+        }
         let segments = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
         // `//` is two slashes with nothing between, and not a root with a slash after it.
-        if !segments.is_empty() {
-            let counted = segments.strip_suffix('/').unwrap_or(segments);
-            counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
-        }
+        let counted = segments.strip_suffix('/').unwrap_or(segments);
+        counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
         Ok(Self { path })
     }
 
@@ -71,23 +72,19 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// What follows the prefix, if the path is the prefix or lies under it.
+    #[inline]
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
-        let mut rest = self.path;
-        for wanted in &prefix.segments {
-            // Most paths differ in the first character, and then the end of the segment need not be found.
-            let segments = rest.strip_prefix('/')?;
-            let first = segments.as_bytes().first()?;
-            let differs = |wanted: &u8| *first != b'%' && !first.eq_ignore_ascii_case(wanted);
-            if wanted.first().is_some_and(differs) {
+        let mut rest = self.path.as_bytes();
+        for wanted in &prefix.path {
+            let byte;
+            (byte, rest) = decode_first(rest)?;
+            if !byte.eq_ignore_ascii_case(wanted) {
                 return None;
             }
-            let (segment, after) = segments.split_at(segments.find('/').unwrap_or(segments.len()));
-            if !reads_as(segment, wanted) {
-                return None;
-            }
-            rest = after;
         }
-        Some(Self { path: rest })
+        // What ends inside a segment, as `/session` does in `/sessions`, is no prefix.
+        let path = self.path.get(self.path.len() - rest.len()..)?;
+        (path.is_empty() || path.starts_with('/')).then_some(Self { path })
     }
 
     pub(crate) fn starts_with(self, prefix: &PathPrefix) -> bool {
@@ -99,23 +96,24 @@ impl<'a> CanonicalPath<'a> {
 /// `/session/x`, not of `/sessions`. Letter case does not count. `Display` shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathPrefix {
-    segments: Box<[Box<[u8]>]>,
+    /// Decoded segments with a slash before each; nothing for the root.
+    path: Box<[u8]>,
 }
 
 impl PathPrefix {
     /// Makes any text a prefix. Slashes in front, behind and between are put right, escapes are
     /// decoded and dot segments resolved, for a prefix that no request can match would protect nothing.
     pub(crate) fn new(text: &str) -> Self {
-        let mut segments: Vec<Box<[u8]>> = Vec::new();
+        let mut segments: Vec<Vec<u8>> = Vec::new();
         for segment in text.split('/') {
-            let decoded: Vec<u8> = decode(segment.as_bytes()).collect();
+            let decoded: Vec<u8> = percent_decode(segment.as_bytes()).collect();
             match &*decoded {
                 b"" | b"." => {}
                 b".." => drop(segments.pop()),
-                _ => segments.push(decoded.into()),
+                _ => segments.push(decoded),
             }
         }
-        Self { segments: segments.into() }
+        Self { path: segments.iter().flat_map(|segment| [b"/", &**segment].concat()).collect() }
     }
 }
 
@@ -127,29 +125,43 @@ impl fmt::Debug for PathPrefix {
 
 impl fmt::Display for PathPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.segments.is_empty() {
+        if self.path.is_empty() {
             return f.write_str("/");
         }
-        self.segments.iter().try_for_each(|segment| write!(f, "/{}", segment.escape_ascii()))
+        self.path.escape_ascii().fmt(f)
     }
 }
 
-/// A segment's bytes, decoded once.
-fn decode(segment: &[u8]) -> PercentDecode<'_> {
-    percent_decode(segment)
+/// Whether a path is as most are: segments of letters, digits, `-`, `_` and `.`, none of which begins with
+/// a dot. It has one reading then. Without an early end, which lets the compiler look at many bytes at once.
+fn is_plain(path: &[u8]) -> bool {
+    let [b'/', after_slash @ ..] = path else { return false };
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.' | b'/');
+    path.iter().zip(after_slash).fold(true, |all, (byte, next)| {
+        let begins_well = (*byte != b'/') | !matches!(next, b'/' | b'.');
+        all & begins_well & is_plain(*next)
+    })
 }
 
-fn reads_as(segment: &str, wanted: &[u8]) -> bool {
-    let mut bytes = decode(segment.as_bytes());
-    wanted.iter().all(|wanted| bytes.next().is_some_and(|byte| byte.eq_ignore_ascii_case(wanted)))
-        && bytes.next().is_none()
+/// The first byte of a path without broken escapes, decoded once, and what follows it.
+fn decode_first(path: &[u8]) -> Option<(u8, &[u8])> {
+    match path {
+        [b'%', high, low, rest @ ..] => {
+            let digit = |byte: &u8| char::from(*byte).to_digit(16);
+            let byte = digit(high)? << 4 | digit(low)?;
+            Some((u8::try_from(byte).ok()?, rest))
+        }
+        [byte, rest @ ..] => Some((*byte, rest)),
+        [] => None,
+    }
 }
 
 fn check_segment(segment: &[u8]) -> Result<(), Ambiguity> {
-    if segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-        return if segment.is_empty() { Err(Ambiguity::EmptySegment) } else { Ok(()) };
+    if segment.is_empty() {
+        return Err(Ambiguity::EmptySegment);
     }
-    let mut bytes = decode(segment);
+    let mut bytes = percent_decode(segment);
     let mut length = 0_usize;
     let mut only_dots = true;
     while let Some(byte) = bytes.next() {
