@@ -9,6 +9,7 @@ pub(crate) mod document;
 mod error;
 mod file;
 pub(crate) mod format;
+mod index;
 mod location;
 mod lock;
 mod memory;

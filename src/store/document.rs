@@ -1,8 +1,6 @@
 //! A store's content, and the changes that can be made to it. No disk, no clock.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 use time::UtcDateTime;
@@ -10,7 +8,8 @@ use time::UtcDateTime;
 use crate::record::{NewToken, TokenRecord};
 use crate::redact;
 use crate::store::error::ChangeError;
-use crate::token::{Token, TokenDigest};
+use crate::store::index::Index;
+use crate::token::Token;
 
 /// The fewest characters of an id that stand for the whole.
 const SHORTEST_ID_PREFIX: usize = 6;
@@ -107,8 +106,7 @@ impl Document {
     }
 
     pub(crate) fn into_index(self) -> Index {
-        let records = self.entries.into_iter().map(|entry| Arc::new(entry.record));
-        Index(records.map(|record| (*record.digest(), record)).collect())
+        self.entries.into_iter().map(|entry| entry.record).collect()
     }
 
     fn remove(&mut self, mut unwanted: impl FnMut(&TokenRecord) -> bool) -> Vec<TokenRecord> {
@@ -141,35 +139,5 @@ impl Document {
 
     fn named(&self, name: &str) -> Option<usize> {
         self.records().position(|record| record.name() == Some(name))
-    }
-}
-
-/// The records of a store by the digest of their tokens.
-#[derive(Debug, Default)]
-pub(crate) struct Index(HashMap<TokenDigest, Arc<TokenRecord>, BuildHasherDefault<DigestHasher>>);
-
-impl Index {
-    pub(crate) fn find(&self, digest: &TokenDigest) -> Option<Arc<TokenRecord>> {
-        self.0.get(digest).cloned()
-    }
-}
-
-/// Takes the first bytes of a digest for its hash: SHA-256 has mixed them better than a hasher would.
-/// Which digests a table holds is decided by the store, not by those who ask it.
-#[derive(Debug, Default)]
-pub(crate) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    /// The length of the array that a digest is.
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -19,9 +19,10 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::store::document::{Document, Index};
+use crate::store::document::Document;
 use crate::store::error::StoreError;
 use crate::store::format;
+use crate::store::index::Index;
 use crate::store::trust::{MAX_SIZE, Stamp, StoreFile};
 use crate::store::{Lookup, LookupResult};
 use crate::token::TokenDigest;
@@ -50,11 +51,16 @@ pub(crate) struct LiveView {
 /// What one look found.
 #[derive(Debug)]
 struct View {
-    look_began: Instant,
+    /// The last start of a request that it may decide: when the look began, and the window. `None` is never.
+    last_start: Option<Instant>,
     index: Result<Arc<Index>, StoreError>,
 }
 
 impl View {
+    fn may_decide(&self, started: Instant) -> bool {
+        self.last_start.is_none_or(|last_start| started <= last_start)
+    }
+
     fn find(&self, digest: &TokenDigest) -> LookupResult {
         match &self.index {
             Ok(index) => Ok(index.find(digest)),
@@ -76,7 +82,7 @@ impl LiveView {
         let mut memory = Memory::default();
         let look_began = Instant::now();
         let (look_began, index) = memory.settle(&path, look_began);
-        let view = View { look_began, index: Ok(index?) };
+        let view = View { last_start: look_began.checked_add(window), index: Ok(index?) };
         Ok(Self {
             path,
             window,
@@ -98,7 +104,7 @@ impl LiveView {
     pub(crate) fn find(self: &Arc<Self>, digest: &TokenDigest) -> Lookup {
         let started = Instant::now();
         let view = self.view.load();
-        if self.may_decide(&view, started) {
+        if view.may_decide(started) {
             return Lookup::Ready(view.find(digest));
         }
         drop(view);
@@ -123,17 +129,13 @@ impl LiveView {
         })
     }
 
-    fn may_decide(&self, view: &View, started: Instant) -> bool {
-        started.saturating_duration_since(view.look_began) <= self.window
-    }
-
     /// A view that may decide a request that started then; `None` if it takes a look off the workers,
     /// which is then under way.
     fn fresh_view(self: &Arc<Self>, started: Instant) -> Option<Arc<View>> {
         let mut looker = self.looker();
         // Others may have looked while this one waited.
         let view = self.view.load_full();
-        if self.may_decide(&view, started) {
+        if view.may_decide(started) {
             return Some(view);
         }
         if looker.is_away {
@@ -167,7 +169,7 @@ impl LiveView {
     }
 
     fn publish(&self, look_began: Instant, index: Result<Arc<Index>, StoreError>) -> Arc<View> {
-        let view = Arc::new(View { look_began, index });
+        let view = Arc::new(View { last_start: look_began.checked_add(self.window), index });
         self.view.store(Arc::clone(&view));
         view
     }

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::{DIGEST_PREFIX, FormatProblem};
 use crate::permission::{Permission, Permissions};
 use crate::record::{NewTokenError, TokenRecord};
-use crate::store::document::{DigestHasher, Document, Entry, UnknownFields};
+use crate::store::document::{Document, Entry, UnknownFields};
+use crate::store::index::DigestHasher;
 use crate::timestamp;
 use crate::token::{TokenDigest, TokenId};
 
