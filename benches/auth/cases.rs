@@ -201,7 +201,18 @@ fn decide<B>(
     let Lookup::Ready(Ok(record)) = store.find(&digest) else {
         return Err(Denial::StoreUnavailable);
     };
-    authorize(record, required, SystemTime::now())
+    authorize(record, required, now())
+}
+
+/// The clock that the service reads.
+fn now() -> SystemTime {
+    #[cfg(target_os = "linux")]
+    {
+        let last_tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        SystemTime::UNIX_EPOCH + Duration::try_from(last_tick).unwrap()
+    }
+    #[cfg(not(target_os = "linux"))]
+    SystemTime::now()
 }
 
 fn router() -> Router {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,8 +13,8 @@ use axum::http::{HeaderValue, Request, Response};
 use axum::routing::get;
 use http_body::{Body as HttpBody, Frame};
 use opencode_auth::{
-    AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, Principal, PrincipalMissing,
-    StoreError, TokenDigest, TokenStore,
+    AuthLayer, Expiry, Lookup, MemoryTokenStore, NewToken, Permissions, Principal,
+    PrincipalMissing, StoreError, TokenDigest, TokenStore,
 };
 use tower::{Layer as _, Service, ServiceExt as _};
 
@@ -221,6 +222,31 @@ async fn the_token_is_taken_off_an_allowed_request_unless_it_is_asked_for() {
             assert_eq!((answer.status.as_u16(), &*answer.body), (200, expected));
         }
     }
+}
+
+/// The layer reads a clock of its own, which may be behind the one that is read here.
+#[tokio::test]
+async fn no_request_that_starts_after_the_expiry_is_allowed() {
+    let store = MemoryTokenStore::new();
+    let second = Duration::from_secs(1);
+    let created = store.create(NewToken::new().expires(Expiry::After(2 * second))).unwrap();
+    let expires_at = SystemTime::from(created.record.expires_at().unwrap());
+    let app = Router::new().fallback(async || "reached").layer(AuthLayer::new(store));
+    let mut allowed = 0;
+    loop {
+        let started = SystemTime::now();
+        let status = send(&app, bearer("GET", "/config", &created.token)).await.status;
+        if status == 200 {
+            assert!(started < expires_at, "{:?} late", started.duration_since(expires_at));
+            allowed += 1;
+        } else {
+            assert_eq!(status, 401);
+            let early = expires_at.duration_since(started).unwrap_or_default();
+            assert!(early <= second / 2, "refused {early:?} early");
+            break;
+        }
+    }
+    assert!(allowed > 0);
 }
 
 #[tokio::test]
