@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use time::UtcDateTime;
 
@@ -33,6 +33,14 @@ impl Principal {
         Self(record)
     }
 
+    /// Puts the principal into a request's extensions, where the extractor finds it.
+    pub(crate) fn attach(self, extensions: &mut Extensions) {
+        if extensions.is_empty() {
+            extensions.clone_from(&ROOMY);
+        }
+        extensions.insert(self);
+    }
+
     /// The token's id.
     #[must_use]
     pub fn id(&self) -> TokenId {
@@ -57,6 +65,18 @@ impl Principal {
         self.0.expires_at()
     }
 }
+
+/// No extensions, in a table with room for seven. axum's router adds three, so that a table which began
+/// with the principal would have to be replaced for the last of them.
+static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
+    let mut extensions = Extensions::new();
+    extensions.insert(0_u8);
+    extensions.insert(0_u16);
+    extensions.insert(0_u32);
+    extensions.insert(0_u64);
+    extensions.clear();
+    extensions
+});
 
 impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = PrincipalMissing;

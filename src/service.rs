@@ -119,7 +119,7 @@ fn admit<B, R: From<Bytes>>(
             {
                 value.set_sensitive(true);
             }
-            request.extensions_mut().insert(principal);
+            principal.attach(request.extensions_mut());
             Ok(())
         }
         Err(denial) => Err(refuse(config, request, denial, None)),

@@ -21,8 +21,10 @@ use tower::{Layer as _, Service, ServiceExt as _};
 
 const REQUESTS: u64 = 100;
 
-/// The box that the principal is put into, and a larger table of extensions, with the old one at hand.
-const MOST_PER_REQUEST: u64 = 3;
+/// The box that the principal is put into, and a larger table of extensions in place of the router's.
+const INSIDE: u64 = 2;
+/// The box alone: the table is large enough from the start.
+const AROUND: u64 = 1;
 
 struct Guarded {
     store: FileTokenStore,
@@ -97,12 +99,12 @@ fn an_allowed_request_allocates_little_more_than_through_a_layer_that_does_nothi
     let nothing = guarded.allocations(&router().layer(layer_fn(Through)).with_state(()));
     let inside = guarded.allocations(&router().layer(layer.clone()).with_state(()));
 
-    assert!(inside <= nothing + MOST_PER_REQUEST, "in the router: {inside} after {nothing}");
+    assert!(inside <= nothing + INSIDE, "in the router: {inside} after {nothing}");
 
     let nothing = guarded.allocations(&Through(router().with_state(())));
     let around = guarded.allocations(&layer.layer(router().with_state(())));
 
-    assert!(around <= nothing + MOST_PER_REQUEST, "around it: {around} after {nothing}");
+    assert!(around <= nothing + AROUND, "around it: {around} after {nothing}");
 }
 
 #[test]
@@ -116,9 +118,7 @@ fn a_decision_allocates_nothing() {
         let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {
             panic!("no token")
         };
-        let Lookup::Ready(Ok(record)) = guarded.store.find(&digest) else {
-            panic!("not ready")
-        };
+        let Lookup::Ready(Ok(record)) = guarded.store.find(&digest) else { panic!("not ready") };
         authorize(record, required, SystemTime::now()).unwrap()
     };
     for policy in [Policy::default(), Policy::default().mount("/").interactive("/tui")] {
