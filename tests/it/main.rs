@@ -33,6 +33,7 @@ mod credentials;
 mod events;
 mod example_server;
 mod explain;
+mod http2;
 mod layer;
 mod policy_opencode;
 mod properties;
