@@ -44,6 +44,8 @@ mod service;
 mod store_concurrency;
 #[cfg(target_os = "linux")]
 mod store_editing;
+#[cfg(target_os = "linux")]
+mod store_editors;
 mod store_fields;
 mod store_file;
 mod store_format;
