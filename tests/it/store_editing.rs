@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use opencode_auth::{FileTokenStore, StoreError, Token, TokenRecord};
 
+use crate::store_trust::make_pipe;
 use crate::support_hammer::Hammer;
 use crate::support_process::shared_clock;
 use crate::support_store::{StoreDirectory, accepts, find, issue, render, set_mode, write_private};
@@ -220,13 +221,21 @@ fn at_once(store: &FileTokenStore, token: &Token) -> Result<bool, StoreError> {
 #[test]
 fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_good() {
     type Damage = fn(&Path);
-    let cases: [(&str, Damage); 4] = [
+    let cases: [(&str, Damage); 6] = [
         ("torn", |path| fs::write(path, "{\"version\": 1, \"tok").unwrap()),
         ("empty", |path| fs::write(path, "").unwrap()),
         ("writable", |path| set_mode(path, 0o666)),
         ("a directory", |path| {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
+        }),
+        ("a pipe", |path| {
+            fs::remove_file(path).unwrap();
+            make_pipe(path);
+        }),
+        ("endless", |path| {
+            fs::remove_file(path).unwrap();
+            symlink("/dev/zero", path).unwrap();
         }),
     ];
     for (case, damage) in cases {
@@ -236,7 +245,11 @@ fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_g
         let first = first.expect_err(case).to_string();
         assert!((95..1000).contains(&waited), "{case}: {waited} ms");
         assert_eq!(at_once(&store, &token).unwrap_err().to_string(), first, "{case}");
+        // What is no file cannot be written to.
         let _ = fs::remove_dir(directory.file());
+        if directory.file().symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            fs::remove_file(directory.file()).unwrap();
+        }
         write_private(&directory.file(), render([&record]));
         assert!(at_once(&store, &token).unwrap(), "{case}");
     }
