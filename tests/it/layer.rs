@@ -109,6 +109,30 @@ async fn what_no_route_takes_is_behind_the_layer_as_well() {
     }
 }
 
+/// Why the layer belongs on a finished router: elsewhere axum does not ask it for what no route matches.
+#[tokio::test]
+async fn on_a_part_of_a_router_it_guards_that_part_and_no_fallback() {
+    let layer = || AuthLayer::new(MemoryTokenStore::new());
+    let routes = |path| Router::new().route(path, get(async || "route"));
+    let fallback = async || "fallback";
+    let nested = Router::new().nest("/config", routes("/").layer(layer()));
+    for (case, app, expected) in [
+        ("route_layer", routes("/config").fallback(fallback).route_layer(layer()), [401, 200, 200]),
+        (
+            "before the fallback",
+            routes("/config").layer(layer()).fallback(fallback),
+            [401, 200, 200],
+        ),
+        ("nested", nested.fallback(fallback), [401, 200, 200]),
+        ("finished", routes("/config").fallback(fallback).layer(layer()), [401, 401, 401]),
+    ] {
+        for (path, expected) in ["/config", "/config/nowhere", "/nowhere"].into_iter().zip(expected)
+        {
+            assert_eq!(send(&app, request("GET", path)).await.status, expected, "{case}: {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn inside_nest_a_request_needs_what_either_path_demands() {
     let store = MemoryTokenStore::new();

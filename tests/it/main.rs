@@ -33,6 +33,7 @@ mod credentials;
 mod events;
 mod example_server;
 mod explain;
+mod http2;
 mod layer;
 mod policy_opencode;
 mod properties;
@@ -43,6 +44,8 @@ mod service;
 mod store_concurrency;
 #[cfg(target_os = "linux")]
 mod store_editing;
+#[cfg(target_os = "linux")]
+mod store_editors;
 mod store_fields;
 mod store_file;
 mod store_format;

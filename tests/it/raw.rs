@@ -14,16 +14,17 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::attacks::{PATHS, spelled_out};
 use crate::marked::{Marks, routes};
 
-struct Server {
-    address: SocketAddr,
-    marks: Marks,
+pub struct Server {
+    pub address: SocketAddr,
+    pub marks: Marks,
+    pub store: MemoryTokenStore,
     all: Token,
     read: Token,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (store, marks) = (MemoryTokenStore::new(), Marks::default());
         let token =
             |permissions| store.create(NewToken::new().permissions(permissions)).unwrap().token;
@@ -32,11 +33,11 @@ impl Server {
         let policy = Policy::default().public("GET".parse().unwrap(), "/global/health");
         let app: Router = routes(&marks)
             .route("/pty/{id}/connect", any(connect))
-            .layer(AuthLayer::new(store).policy(policy));
+            .layer(AuthLayer::new(store.clone()).policy(policy));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
-        Self { address, marks, all, read, task }
+        Self { address, marks, store, all, read, task }
     }
 
     /// Sends bytes, closes the sending side, and answers what came back.
@@ -57,7 +58,7 @@ impl Server {
         status_of(&self.exchange(sent).await)
     }
 
-    async fn assert_alive(&self) {
+    pub async fn assert_alive(&self) {
         let health = b"GET /global/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         assert_eq!(self.status(health).await, 200, "the server is not alive");
         assert_eq!(self.marks.take().len(), 1);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use opencode_auth::{FileTokenStore, StoreError, Token, TokenRecord};
 
+use crate::store_trust::make_pipe;
 use crate::support_hammer::Hammer;
 use crate::support_process::shared_clock;
 use crate::support_store::{StoreDirectory, accepts, find, issue, render, set_mode, write_private};
@@ -31,7 +32,7 @@ struct Edit {
 }
 
 /// Puts a new content in the place of the old one, and answers when the old one was gone.
-type Editor = dyn Fn(&Path, &str) -> i128;
+pub type Editor = dyn Fn(&Path, &str) -> i128;
 
 /// Truncates, writes a part, waits, and writes the rest, as editors do that keep the file.
 fn truncate_and_write(pause: Duration) -> impl Fn(&Path, &str) -> i128 {
@@ -48,14 +49,17 @@ fn truncate_and_write(pause: Duration) -> impl Fn(&Path, &str) -> i128 {
 }
 
 /// With a command that finds the new content in `$NEW`, and the file in `$FILE`.
-fn with_shell(script: &'static str) -> impl Fn(&Path, &str) -> i128 {
+pub fn with_shell(script: impl Into<String>) -> impl Fn(&Path, &str) -> i128 {
+    let script = script.into();
     move |path, content| {
         let new = path.with_file_name("new");
-        fs::write(&new, content).unwrap();
+        write_private(&new, content);
         let mut shell = Command::new("sh");
-        let status = shell.args(["-c", script]).env("NEW", new).env("FILE", path).status();
-        assert!(status.unwrap().success());
-        shared_clock()
+        let status = shell.args(["-c", &script]).env("NEW", new).env("FILE", path).status();
+        let ended = shared_clock();
+        assert!(status.unwrap().success(), "{script}");
+        assert_eq!(fs::read_to_string(path).unwrap(), content, "{script}");
+        ended
     }
 }
 
@@ -82,10 +86,16 @@ fn kubernetes(path: &Path, content: &str) -> i128 {
     old_is_gone
 }
 
-/// Has an editor put tokens in and out, while clients ask with the one that stays and with those. Answers
-/// how many were told 503 although no edit took 100 ms: that is for a process that was kept from looking
-/// while the file was good.
-fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> usize {
+/// How many requests were told 503.
+pub struct Refused {
+    pub unavailable: usize,
+    /// Those that met no edit of 100 ms: that is for a process that was kept from looking while the file
+    /// was good.
+    pub unexplained: usize,
+}
+
+/// Has an editor put tokens in and out, while clients ask with the one that stays and with those.
+pub fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> Refused {
     let tokens = issue(rounds + 1);
     let record = |token: usize| &tokens[token].1;
     let directory = StoreDirectory::new();
@@ -110,11 +120,17 @@ fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> usize {
     };
     let mut edits = Vec::new();
     let mut gone = vec![i128::MAX; tokens.len()];
-    for (token, gone) in gone.iter_mut().enumerate().skip(1) {
-        current.store(token, Ordering::Relaxed);
-        edits.push(edit(render([record(0), record(token)])));
-        edits.push(edit(render([record(0)])));
-        *gone = edits.last().unwrap().old_is_gone;
+    let mut present = None;
+    // Every other token comes in the place of one, so that the file keeps its length.
+    let one_or_none = |token: usize| [Some(token), None].into_iter().take(1 + (token + 1) % 2);
+    for next in (1..tokens.len()).flat_map(one_or_none) {
+        current.store(next.or(present).unwrap_or_default(), Ordering::Relaxed);
+        let made = edit(render([Some(0), next].into_iter().flatten().map(record)));
+        if let Some(before) = present {
+            gone[before] = made.old_is_gone;
+        }
+        present = next;
+        edits.push(made);
     }
     let told = hammer.stop();
 
@@ -148,7 +164,7 @@ fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> usize {
         counted(401),
         counted(503)
     );
-    unexplained
+    Refused { unavailable: counted(503), unexplained }
 }
 
 #[test]
@@ -164,7 +180,7 @@ fn a_token_that_stays_is_allowed_and_one_that_is_taken_out_is_not_in_whatever_wa
         ("kubernetes", 20, Box::new(kubernetes)),
     ];
     for (case, rounds, editor) in &cases {
-        let unexplained = || edit_under_load(case, *rounds, editor.as_ref());
+        let unexplained = || edit_under_load(case, *rounds, editor.as_ref()).unexplained;
         let counts: Vec<_> = (0..5).map(|_| unexplained()).take_while(|count| *count > 0).collect();
         assert!(counts.len() < 5, "{case}: 503 for a file that was good, {counts:?} times");
     }
@@ -205,13 +221,21 @@ fn at_once(store: &FileTokenStore, token: &Token) -> Result<bool, StoreError> {
 #[test]
 fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_good() {
     type Damage = fn(&Path);
-    let cases: [(&str, Damage); 4] = [
+    let cases: [(&str, Damage); 6] = [
         ("torn", |path| fs::write(path, "{\"version\": 1, \"tok").unwrap()),
         ("empty", |path| fs::write(path, "").unwrap()),
         ("writable", |path| set_mode(path, 0o666)),
         ("a directory", |path| {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
+        }),
+        ("a pipe", |path| {
+            fs::remove_file(path).unwrap();
+            make_pipe(path);
+        }),
+        ("endless", |path| {
+            fs::remove_file(path).unwrap();
+            symlink("/dev/zero", path).unwrap();
         }),
     ];
     for (case, damage) in cases {
@@ -221,7 +245,11 @@ fn a_file_that_stays_bad_is_an_error_after_100_ms_and_then_at_once_until_it_is_g
         let first = first.expect_err(case).to_string();
         assert!((95..1000).contains(&waited), "{case}: {waited} ms");
         assert_eq!(at_once(&store, &token).unwrap_err().to_string(), first, "{case}");
+        // What is no file cannot be written to.
         let _ = fs::remove_dir(directory.file());
+        if directory.file().symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            fs::remove_file(directory.file()).unwrap();
+        }
         write_private(&directory.file(), render([&record]));
         assert!(at_once(&store, &token).unwrap(), "{case}");
     }

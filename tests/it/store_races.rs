@@ -13,7 +13,7 @@ use opencode_auth::{
 use tokio::runtime::Builder;
 
 use crate::support::{bearer, send};
-use crate::support_store::StoreDirectory;
+use crate::support_store::{StoreDirectory, find, issue, render, set_mode, write_private};
 
 /// A store with a token, and the lock of its file, which somebody else holds.
 fn locked_store(directory: &StoreDirectory) -> (FileTokenStore, File) {
@@ -73,6 +73,38 @@ fn a_lock_that_was_removed_does_not_let_two_writers_in() {
     assert!(!waiting.is_finished(), "the change went on with a lock that nobody else meets");
     drop(other);
     assert_eq!(waiting.join().unwrap().unwrap(), 1);
+}
+
+/// Whoever can turn the link gains nothing by turning it between the check of a file and its reading.
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_exchanged_while_it_is_checked_is_not_believed() {
+    let directory = StoreDirectory::new();
+    let tokens = issue(2);
+    let files = ["trusted", "untrusted"].map(|name| directory.path().join(name));
+    for (file, (_, record)) in files.iter().zip(&tokens) {
+        write_private(file, render([record]));
+    }
+    set_mode(&files[1], 0o666);
+    let turn = |to: usize| {
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&files[to], &link).unwrap();
+        fs::rename(link, directory.file()).unwrap();
+    };
+    turn(0);
+    let began = Instant::now();
+    let goes_on = || began.elapsed() < Duration::from_secs(1);
+    let mut opened = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| (0..).take_while(|_| goes_on()).for_each(|number| turn(number % 2)));
+        while goes_on() {
+            let Ok(store) = FileTokenStore::open(directory.file()) else { continue };
+            opened += 1;
+            let found = find(&store, &tokens[1].0.digest());
+            assert!(!matches!(found, Ok(Some(_))), "opened for the {opened}th time");
+        }
+    });
+    assert!(opened > 10, "opened {opened} times");
 }
 
 /// opencode runs shells: its blocking pool may well be full.

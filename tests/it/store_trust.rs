@@ -1,14 +1,19 @@
 //! What is at the store's place, and who could have put it there.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use opencode_auth::{FileTokenStore, NewToken, StoreError, TrustProblem};
+use axum::Router;
+use axum::routing::get;
+use opencode_auth::{AuthLayer, FileTokenStore, NewToken, StoreError, TrustProblem};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -27,7 +32,7 @@ fn assert_refused(case: &str, directory: &StoreDirectory, expected: &str) {
     assert_eq!(error.to_string(), expected, "{case}");
 }
 
-fn make_pipe(path: &Path) {
+pub fn make_pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
@@ -260,16 +265,35 @@ pub fn without_descriptors(path: &Path) {
     let secret = fs::read_to_string(path.with_file_name("secret")).unwrap();
     let token: opencode_auth::Token = secret.parse().unwrap();
     let store = FileTokenStore::open(path).unwrap();
-    assert!(accepts(&store, &token));
+    let app =
+        Router::new().route("/config", get(async || "ok")).layer(AuthLayer::new(store.clone()));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    // Without a descriptor there is no new connection, so that the only one has to last.
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    runtime.spawn(async { axum::serve(listener, app).await.unwrap() });
+    let mut ask = || {
+        // The view that decided the last request must not decide this one.
+        thread::sleep(Duration::from_millis(20));
+        write!(stream, "GET /config HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {secret}\r\n\r\n")
+            .unwrap();
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    assert!(ask().starts_with("HTTP/1.1 200 OK\r\n"));
     let limit = getrlimit(Resource::Nofile);
-    std::thread::sleep(std::time::Duration::from_millis(20));
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
-    let starved = find(&store, &token.digest());
+    let (answer, starved) = (ask(), find(&store, &token.digest()));
     setrlimit(Resource::Nofile, limit).unwrap();
     let error = starved.unwrap_err().to_string();
     let expected =
         format!("failed to open `{}`: Too many open files (os error 24)", path.display());
     assert_eq!(error, expected);
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    assert!(accepts(&store, &token));
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    let answer = ask();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

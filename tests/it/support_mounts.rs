@@ -65,9 +65,15 @@ impl Image {
             return None;
         }
         let image = Self { directory: TempDir::new().unwrap(), kind };
-        std::fs::File::create(image.path("image")).unwrap().set_len(16 << 20).unwrap();
+        // The smallest that the program makes, in MiB, and its word for writing into a file.
+        let (size, force) = match kind {
+            "xfs" => (300, "-f"),
+            "btrfs" => (120, "-f"),
+            _ => (16, "-F"),
+        };
+        std::fs::File::create(image.path("image")).unwrap().set_len(size << 20).unwrap();
         let made = Command::new(format!("mkfs.{kind}"))
-            .args(["-q", "-F"])
+            .args(["-q", force])
             .args(options)
             .arg(image.path("image"))
             .stderr(Stdio::null())
@@ -91,14 +97,18 @@ impl Image {
     /// Mounts what would be found after a power cut at this moment, and says where.
     pub fn mount_as_after_a_power_cut(&self, number: usize) -> Option<PathBuf> {
         let copy = format!("image-{number}");
-        std::fs::copy(self.path("image"), self.path(&copy)).unwrap();
+        // It leaves the holes of a sparse file out.
+        let copied = Command::new("cp").args([self.path("image"), self.path(&copy)]).status();
+        assert!(copied.unwrap().success());
         self.mount_file(&copy, &format!("mounted-{number}"))
     }
 
     fn mount_file(&self, image: &str, at: &str) -> Option<PathBuf> {
         let (image, at) = (self.path(image), self.path(at));
         std::fs::create_dir(&at).unwrap();
-        mount(&["-t", self.kind, "-o", "loop", image.to_str().unwrap()], &at).then_some(at)
+        // A copy has the identity of its original, which is mounted too.
+        let options = if self.kind == "xfs" { "loop,nouuid" } else { "loop" };
+        mount(&["-t", self.kind, "-o", options, image.to_str().unwrap()], &at).then_some(at)
     }
 }
 
