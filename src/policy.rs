@@ -5,7 +5,7 @@ mod operation;
 mod opencode;
 mod rule;
 
-use axum::extract::OriginalUri;
+use axum::extract::{NestedPath, OriginalUri};
 use axum::http::{Method, Request};
 
 pub use self::operation::Operation;
@@ -154,21 +154,23 @@ impl Policy {
 
     /// Requests under this path need execute as well, beside what they need already. Any text is made a
     /// path of whole segments, relative to the [mount](Self::mount). It is no pattern: from the first
-    /// segment on that has one of `{`, `*`, `?` and `#` in it, it counts for nothing, so that
-    /// `/project/{id}/pty` protects everything under `/project`.
+    /// segment on that has one of `{`, `*`, `?` and `#` in it, or begins with `:` or `<`, it counts for
+    /// nothing, so that `/project/{id}/pty` protects everything under `/project`.
     pub fn interactive(mut self, path: &str) -> Self {
-        let literal = match path.find(['{', '*', '?', '#']) {
-            Some(pattern) => path[..pattern].rsplit_once('/').map_or("", |(literal, _)| literal),
-            None => path,
+        // As axum 0.8, axum 0.7 and others write them.
+        let is_pattern = |segment: &&str| {
+            segment.contains(['{', '*', '?', '#']) || segment.starts_with([':', '<'])
         };
-        self.interactive.push(PathPrefix::new(literal));
+        let literal: Vec<&str> =
+            path.split('/').take_while(|segment| !is_pattern(segment)).collect();
+        self.interactive.push(PathPrefix::new(&literal.join("/")));
         self
     }
 
     /// Lets requests with exactly this method and path pass without a token; a public `GET` includes
     /// `HEAD`. The path is compared byte for byte, mount included: nothing is decoded or folded, and there
     /// is no prefix. Inside axum's `nest` it is compared with the path that was sent and with the one that
-    /// `nest` made of it.
+    /// `nest` made of it; inside a `nest` with a parameter, only with the latter.
     ///
     /// # Security
     ///
@@ -206,17 +208,17 @@ impl Policy {
             .get::<OriginalUri>()
             .map(|original| original.0.path())
             .filter(|original| *original != path);
-        if self.is_public(method, path)
-            || original.is_some_and(|original| self.is_public(method, original))
-        {
-            return Explanation { requirement: Requirement::Public, rule: Rule::Public };
+        let Some(original) = original else {
+            if self.is_public(method, path) {
+                return Explanation::PUBLIC;
+            }
+            return self.judge(method, path).into();
+        };
+        let is_fixed = is_nested_at_fixed_path(request);
+        if self.is_public(method, path) || (is_fixed && self.is_public(method, original)) {
+            return Explanation::PUBLIC;
         }
-        let verdict = self.judge(method, path);
-        match original {
-            None => verdict,
-            Some(original) => verdict.and(self.judge(method, original)),
-        }
-        .into()
+        self.judge(method, path).and(self.judge(method, original), is_fixed).into()
     }
 
     fn is_public(&self, method: &Method, path: &str) -> bool {
@@ -257,6 +259,13 @@ impl Rules {
             },
         }
     }
+}
+
+/// Whether `nest` took off what the server wrote, and nothing that the sender chose, as with
+/// `nest("/{tenant}", ...)`. Only then does the original path say which route runs. A path that something
+/// else than `nest` has changed says nothing of it either.
+fn is_nested_at_fixed_path<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<NestedPath>().is_some_and(|nested| !nested.as_str().contains('{'))
 }
 
 /// `None` for a method of which nothing is known: a route that takes any method may do anything.

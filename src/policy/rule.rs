@@ -26,12 +26,13 @@ impl<'a> Verdict<'a> {
     }
 
     /// What both paths of one request need. Of the two, one that the policy does not know adds nothing
-    /// when it knows the other: `nest` takes the mount off, or puts it on.
-    pub(super) fn and(self, original: Self) -> Self {
+    /// when it knows the other: `nest` takes the mount off, or puts it on. `original_stands_in` says whether
+    /// that goes for the original path too.
+    pub(super) fn and(self, original: Self, original_stands_in: bool) -> Self {
         // A prefix counts under either path, whatever else is known of it.
         let interactive = self.interactive.or(original.interactive);
         let known = match (self.rule.is_unknown(), original.rule.is_unknown()) {
-            (true, false) => original,
+            (true, false) if original_stands_in => original,
             (false, true) => self,
             _ => {
                 let needs = self.needs | original.needs;
@@ -50,6 +51,10 @@ pub struct Explanation<'a> {
     pub requirement: Requirement,
     /// The rule that decided.
     pub rule: Rule<'a>,
+}
+
+impl Explanation<'_> {
+    pub(super) const PUBLIC: Self = Self { requirement: Requirement::Public, rule: Rule::Public };
 }
 
 impl<'a> From<Verdict<'a>> for Explanation<'a> {

@@ -1,20 +1,13 @@
 //! A policy says by which rule it decided.
 
-use axum::extract::OriginalUri;
-use axum::http::{Method, Request, Uri};
+use axum::body::Body;
+use axum::http::{Method, Request};
 use opencode_auth::{Ambiguity, Permissions, Policy, Requirement, Rule};
 
-fn request(method: &str, path: &str, original: Option<&str>) -> Request<()> {
-    let uri: Uri = path.parse().unwrap();
-    let mut request = Request::builder().method(method).uri(uri).body(()).unwrap();
-    if let Some(original) = original {
-        request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
-    }
-    request
-}
+use crate::support::{nested, nested_at, request};
 
 /// Needs and rule, as words.
-fn explained(policy: &Policy, request: &Request<()>) -> (String, String) {
+fn explained(policy: &Policy, request: &Request<Body>) -> (String, String) {
     let explanation = policy.explain(request);
     assert_eq!(policy.requirement(request), explanation.requirement);
     assert_eq!(explanation.to_string(), explanation.rule.to_string());
@@ -62,7 +55,7 @@ fn the_rule_is_named() {
         (&mounted, "GET", "/api/config", "read,write,execute", "outside the mount"),
         (&mounted, "GET", "/global/health", "Public", "public route"),
     ] {
-        let explained = explained(policy, &request(method, path, None));
+        let explained = explained(policy, &request(method, path));
         assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{method} {path}");
     }
 }
@@ -88,12 +81,37 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
         (&mounted, "/config", "/api/config", "read", "method"),
         (&mounted, "/api/config", "/outer/api/config", "read", "method"),
         (&mounted, "/api/pty", "/outer/api/pty", "read,execute", "prefix /pty"),
-        (&mounted, "/pty", "/api/config", "read", "method"),
+        // Only `nest` can say what was taken off.
+        (&mounted, "/pty", "/api/config", "read,write,execute", "outside the mount"),
         (&mounted, "/config", "/outer/config", "read,write,execute", "outside the mount"),
         (&mounted, "//", "/api/config", "read,write,execute", "ambiguous path: empty segment"),
     ] {
-        let explained = explained(policy, &request("GET", path, Some(original)));
+        let explained = explained(policy, &nested("GET", path, original));
         assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{path} was {original}");
+    }
+}
+
+/// What the sender has chosen does not say which route runs.
+#[test]
+fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
+    let mounted = Policy::default().mount("/api").public(Method::GET, "/api/health");
+    let opencode = Policy::opencode();
+    for (policy, base, path, needs, rule) in [
+        (&mounted, "/api", "/api/config", "read", "method"),
+        (&mounted, "/{tenant}", "/api/config", "read,write,execute", "outside the mount"),
+        (&mounted, "/{tenant}", "/t/api/config", "read", "method"),
+        (&mounted, "/{tenant}", "/pty/api/config", "read", "method"),
+        (&mounted, "/{tenant}", "/api/pty/1", "read,write,execute", "outside the mount"),
+        (&mounted, "/api", "/api/health", "Public", "public route"),
+        (&mounted, "/{tenant}", "/api/health", "read,write,execute", "outside the mount"),
+        (&mounted, "/{tenant}", "/t/api/health", "Public", "public route"),
+        (&opencode, "/file", "/file/content", "read", "operation file.read"),
+        (&opencode, "/{w}", "/file/content", "read,write,execute", "unknown operation"),
+        (&opencode, "/{w}", "/w/file/content", "read", "operation file.read"),
+        (&opencode, "/a/{w}", "/a/session/session/status", "read", "operation session.status"),
+    ] {
+        let explained = explained(policy, &nested_at(base, request("GET", path)));
+        assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{path} at {base}");
     }
 }
 
@@ -102,18 +120,24 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
 fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
     for policy in [Policy::default(), Policy::opencode()] {
         let policy = policy.interactive("/admin");
-        let explained = explained(&policy, &request("GET", "/config", Some("/admin/config")));
+        let explained = explained(&policy, &nested("GET", "/config", "/admin/config"));
         assert_eq!(explained, ("read,execute".to_owned(), "prefix /admin".to_owned()));
     }
 }
 
 #[test]
 fn an_interactive_pattern_protects_what_lies_above_it() {
-    for pattern in
-        ["/project/{id}/pty", "/project/*", "/project/pty?x=1", "/project/p*", "/project#x"]
-    {
+    for pattern in [
+        "/project/{id}/pty",
+        "/project/:id/pty",
+        "/project/<id>/pty",
+        "/project/*",
+        "/project/pty?x=1",
+        "/project/p*",
+        "/project#x",
+    ] {
         let policy = Policy::default().interactive(pattern);
-        let (needs, _) = explained(&policy, &request("GET", "/project/1/pty", None));
+        let (needs, _) = explained(&policy, &request("GET", "/project/1/pty"));
         assert_eq!(needs, "read,execute", "{pattern}");
     }
 }
@@ -128,11 +152,11 @@ fn debug_output_of_a_policy_is_short_and_says_which_it_is() {
 #[test]
 fn rules_can_be_matched_on() {
     let policy = Policy::default();
-    let ambiguous = request("GET", "/a\\b", None);
+    let ambiguous = request("GET", "/a\\b");
     let explanation = policy.explain(&ambiguous);
     assert_eq!(explanation.rule, Rule::Ambiguous(Ambiguity::Delimiter('\\')));
     assert_eq!(explanation.requirement, Requirement::Permissions(Permissions::ALL));
-    let session = request("GET", "/session", None);
+    let session = request("GET", "/session");
     let Rule::Prefix(prefix) = policy.explain(&session).rule else { panic!() };
     assert_eq!(prefix.to_string(), "/session");
 }

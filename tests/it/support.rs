@@ -1,11 +1,18 @@
 //! What several modules need: stores, requests, and answers taken apart.
 
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use opencode_auth::{MemoryTokenStore, NewToken, Permissions, Token};
 use serde_json::Value;
-use tower::{Service, ServiceExt as _};
+use tower::{Service, ServiceExt as _, service_fn};
 
 /// All 8 sets of permissions.
 pub fn permission_sets() -> impl Iterator<Item = Permissions> {
@@ -28,6 +35,33 @@ pub fn store_with(permissions: Permissions) -> (MemoryTokenStore, Token) {
 /// A request without a body.
 pub fn request(method: &str, path: &str) -> Request<Body> {
     Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+/// A request as axum's `nest` hands it on that made this path of `original`, for a router at what is before
+/// the path in it. Where nothing can be taken off to make the one of the other, as something else leaves it
+/// that changes paths.
+pub fn nested(method: &str, path: &str, original: &str) -> Request<Body> {
+    let Some(base) = original.strip_suffix(path) else {
+        let mut changed = request(method, path);
+        changed.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
+        return changed;
+    };
+    nested_at(base, request(method, original))
+}
+
+/// The request as axum hands it to a service at `nest(base, ...)`.
+pub fn nested_at(base: &str, request: Request<Body>) -> Request<Body> {
+    let caught = Arc::new(Mutex::new(None));
+    let catch = {
+        let caught = Arc::clone(&caught);
+        service_fn(move |request: Request<Body>| {
+            *caught.lock().unwrap() = Some(request);
+            ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+        })
+    };
+    let router: Router = Router::new().nest_service(base, catch);
+    router.oneshot(request).now_or_never().unwrap().unwrap();
+    caught.lock().unwrap().take().unwrap()
 }
 
 /// A request with this token as its bearer token.

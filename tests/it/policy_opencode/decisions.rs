@@ -2,14 +2,14 @@
 
 use std::hint::black_box;
 
-use axum::extract::OriginalUri;
+use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use opencode_auth::{Permissions, Policy, Requirement, Rule};
 use proptest::prelude::*;
 
 use super::audit::{AUDIT, needs};
 use super::server::Server;
-use crate::support::permission_sets;
+use crate::support::{nested, permission_sets, request};
 
 const READ: Permissions = Permissions::READ;
 const WRITE: Permissions = Permissions::WRITE;
@@ -58,17 +58,8 @@ async fn each_operation_of_a_guard_within_nest_is_allowed_exactly_with_what_it_n
     assert_allowed_exactly(&server, "/api/v1").await;
 }
 
-/// A request for a path that axum's `nest` made of `original`.
-fn request(method: &str, path: &str, original: Option<&str>) -> Request<()> {
-    let mut request = Request::builder().method(method).uri(path).body(()).unwrap();
-    if let Some(original) = original {
-        request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
-    }
-    request
-}
-
 #[track_caller]
-fn assert_explained(policy: &Policy, request: &Request<()>, needs: Permissions, rule: &str) {
+fn assert_explained(policy: &Policy, request: &Request<Body>, needs: Permissions, rule: &str) {
     let explanation = policy.explain(request);
     let expected = (Requirement::Permissions(needs), rule.to_owned());
     assert_eq!(
@@ -131,7 +122,7 @@ fn the_rule_is_named() {
         ("GET", "/se%c5%bfsion", ALL, "ambiguous path: U+017F, which folds to ASCII letters"),
         ("GET", "/api/fs/read/a%23b", ALL, "ambiguous path: `#` in a segment"),
     ] {
-        assert_explained(&policy, &request(method, path, None), needs, rule);
+        assert_explained(&policy, &request(method, path), needs, rule);
     }
     // The same table, shifted: the mount is compared without letter case, decoded once, the rest as sent.
     let policy = policy.mount("api/v1/");
@@ -148,7 +139,7 @@ fn the_rule_is_named() {
         ("/api/v1session", ALL, "outside the mount"),
         ("/api/v1/../session", ALL, "ambiguous path: dot segment"),
     ] {
-        assert_explained(&policy, &request("GET", path, None), needs, rule);
+        assert_explained(&policy, &request("GET", path), needs, rule);
     }
     // The default policy has words of its own for the same.
     let policy = Policy::default();
@@ -159,7 +150,7 @@ fn the_rule_is_named() {
         ("TRACE", "/pty", ALL, "unknown method"),
         ("GET", "/a%2fb", ALL, "ambiguous path: encoded slash"),
     ] {
-        assert_explained(&policy, &request(method, path, None), needs, rule);
+        assert_explained(&policy, &request(method, path), needs, rule);
     }
 }
 
@@ -175,7 +166,7 @@ fn an_unknown_path_adds_nothing_to_a_known_one() {
         ("/session", "/v1//session", ALL, "ambiguous path: empty segment"),
     ] {
         let method = if needs == WRITE_EXECUTE { "POST" } else { "GET" };
-        assert_explained(&policy, &request(method, path, Some(original)), needs, rule);
+        assert_explained(&policy, &nested(method, path, original), needs, rule);
     }
     let policy = policy.mount("/v1");
     for (path, original, needs, rule) in [
@@ -183,7 +174,7 @@ fn an_unknown_path_adds_nothing_to_a_known_one() {
         ("/session", "/v1/x", ALL, "outside the mount"),
         ("/v1/x", "/session", ALL, "unknown operation"),
     ] {
-        assert_explained(&policy, &request("GET", path, Some(original)), needs, rule);
+        assert_explained(&policy, &nested("GET", path, original), needs, rule);
     }
 }
 
@@ -202,10 +193,10 @@ fn interactive_and_public_work_on_top() {
         ("POST", "/TUI/open-help", ALL, "unknown operation"),
         ("POST", "/global/health", ALL, "unknown operation"),
     ] {
-        assert_explained(&policy, &request(method, path, None), needs, rule);
+        assert_explained(&policy, &request(method, path), needs, rule);
     }
     for method in ["GET", "HEAD"] {
-        let request = request(method, "/global/health", None);
+        let request = request(method, "/global/health");
         let explanation = policy.explain(&request);
         assert_eq!(
             (explanation.requirement, explanation.rule),
@@ -218,7 +209,7 @@ fn interactive_and_public_work_on_top() {
 fn a_decision_allocates_nothing() {
     let policy = Policy::opencode().mount("/v1").interactive("/tui");
     let assert_allocates_nothing = |method: &Method, path: &str| {
-        let request = request(method.as_str(), path, None);
+        let request = request(method.as_str(), path);
         let counted = allocation_counter::measure(|| {
             black_box(policy.requirement(&request));
         });
