@@ -189,8 +189,12 @@ struct Away {
 impl Away {
     fn look(mut self, first_look_began: Instant) -> Arc<View> {
         let (look_began, index) = self.memory.settle(&self.live.path, first_look_began);
-        announce(self.memory.change.take());
-        self.live.publish(look_began, index)
+        let view = self.live.publish(look_began, index);
+        let change = self.memory.change.take();
+        // The looker comes back, and those who wait for the view are told of it.
+        drop(self);
+        announce(change);
+        view
     }
 }
 
