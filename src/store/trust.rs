@@ -53,7 +53,8 @@ impl StoreFile {
 
     /// Reads the whole file, after a check of the directories that lead to it.
     pub(crate) fn read(self, path: &Path) -> Result<Vec<u8>, StoreError> {
-        resolve(path)?;
+        let target = resolve(path)?;
+        self.check_identity(path, &target)?;
         let failed = |source| StoreError::io("read", path, source);
         let mut bytes =
             Vec::with_capacity(usize::try_from(self.stamp.size).unwrap_or_default() + 1);
@@ -61,6 +62,24 @@ impl StoreFile {
         let unchanged = Stamp::of(&self.file.metadata().map_err(failed)?) == self.stamp
             && u64::try_from(bytes.len()).is_ok_and(|length| length == self.stamp.size);
         if unchanged { Ok(bytes) } else { Err(StoreError::Changing { path: path.to_owned() }) }
+    }
+
+    /// Whether the open file is the one that was checked by its name. When it was opened, the name may
+    /// have led elsewhere, through a link of somebody else's that was gone when links were checked.
+    #[cfg(unix)]
+    fn check_identity(&self, path: &Path, target: &Path) -> Result<(), StoreError> {
+        let there = fs::symlink_metadata(target).ok().map(|there| Stamp::of(&there).identity);
+        if there == Some(self.stamp.identity) {
+            return Ok(());
+        }
+        Err(StoreError::Changing { path: path.to_owned() })
+    }
+
+    /// Elsewhere links are not checked, and a file has no identity that `std` tells.
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as it is on Unix")]
+    fn check_identity(&self, _path: &Path, _target: &Path) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -247,4 +266,41 @@ fn foreign_owner(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
         owner,
         user,
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// In a directory in which everybody may put files, links come and go.
+    #[test]
+    fn a_file_that_a_link_led_to_is_not_believed_when_the_link_is_gone() {
+        type Then = fn(&Path, &Path);
+        let cases: [(&str, Then); 3] = [
+            ("nothing is there", |link, _| fs::remove_file(link).unwrap()),
+            ("another file is there", |link, other| fs::rename(other, link).unwrap()),
+            ("a link to another file", |link, other| {
+                fs::remove_file(link).unwrap();
+                symlink(other, link).unwrap();
+            }),
+        ];
+        for (case, then) in cases {
+            let directory = tempfile::tempdir().unwrap();
+            let [file, other, link] =
+                ["file", "other", "link"].map(|name| directory.path().join(name));
+            for file in [&file, &other] {
+                fs::write(file, "{}").unwrap();
+                fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            symlink(&file, &link).unwrap();
+            let open = || StoreFile::open(&link).unwrap().unwrap();
+            assert_eq!(open().read(&link).unwrap(), b"{}", "{case}");
+            let opened = open();
+            then(&link, &other);
+            let error = opened.read(&link).unwrap_err();
+            assert!(matches!(error, StoreError::Changing { .. }), "{case}: {error}");
+        }
+    }
 }
