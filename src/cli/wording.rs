@@ -87,8 +87,10 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
         TrustProblem::ForeignOwner { path, owner, user } => {
             let it = if path == store {
                 "it".to_owned()
-            } else {
+            } else if path.is_dir() {
                 format!("the directory `{}`", path.display())
+            } else {
+                format!("the file `{}`", path.display())
             };
             let [owner_name, user_name] = [*owner, *user].map(user_name);
             let mend = match user {
@@ -101,6 +103,12 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
                  {owner_name}{mend}"
             )
         }
+        TrustProblem::ForeignLink { path, owner } => format!(
+            "`{}` is a link that {} made; see where it leads: ls -l {}; then remove it",
+            path.display(),
+            user_name(*owner),
+            quoted(path),
+        ),
         TrustProblem::NotAFile
         | TrustProblem::FileWritable { .. }
         | TrustProblem::DirectoryWritable { .. } => problem.to_string(),

@@ -62,6 +62,13 @@ pub enum StoreError {
         /// The store's file.
         path: PathBuf,
     },
+    /// While this process waited for the lock, or looked at the file, the file's name, a link that leads
+    /// to it or the lock's file came to lead elsewhere.
+    #[error("failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again", shown(.path))]
+    Moved {
+        /// The store's file, or the lock's.
+        path: PathBuf,
+    },
     /// The file's content is not a store of version 1.
     #[error("failed to read the token store `{}`: line {line}, column {column}: {problem}; mend the file, or move it away to begin with an empty store", shown(.path))]
     Format {
@@ -118,6 +125,14 @@ pub enum TrustProblem {
         /// The user id of this process.
         user: u32,
     },
+    /// The file is reached by a symbolic link that somebody made who is neither this process's user nor
+    /// root.
+    ForeignLink {
+        /// The link.
+        path: PathBuf,
+        /// The user id that it belongs to.
+        owner: u32,
+    },
     /// The file can be written by its group or by everybody.
     FileWritable {
         /// The file.
@@ -144,6 +159,13 @@ impl fmt::Display for TrustProblem {
                 f,
                 "`{}` belongs to user {owner}, and this process runs as user {user}; run it as user {owner}, \
                  or: chown {user} {}",
+                shown(path),
+                quoted(path),
+            ),
+            // No `chown`: it would give away what the link leads to.
+            Self::ForeignLink { path, owner } => write!(
+                f,
+                "`{}` is a link that user {owner} made; see where it leads: ls -l {}; then remove it",
                 shown(path),
                 quoted(path),
             ),

@@ -228,7 +228,7 @@ impl FileTokenStore {
             StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;
         // While this one waited, a link may have been turned to another file.
         if trust::resolve(self.path())? != target {
-            return Err(StoreError::Changing { path: self.path().to_owned() }.into());
+            return Err(StoreError::Moved { path: self.path().to_owned() }.into());
         }
 
         let mut document = read_document(&target)?;
@@ -240,7 +240,7 @@ impl FileTokenStore {
             return Err(StoreError::TooLarge { path: target, size }.into());
         }
         if !lock.is_at_its_path() {
-            return Err(StoreError::Changing { path: lock.path().to_owned() }.into());
+            return Err(StoreError::Moved { path: lock.path().to_owned() }.into());
         }
         let Replaced { at, durability } = replace(&target, &content, &new_directories)?;
 

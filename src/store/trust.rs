@@ -72,7 +72,7 @@ impl StoreFile {
         if there == Some(self.stamp.identity) {
             return Ok(());
         }
-        Err(StoreError::Changing { path: path.to_owned() })
+        Err(StoreError::Moved { path: path.to_owned() })
     }
 
     /// Elsewhere links are not checked, and a file has no identity that `std` tells.
@@ -144,7 +144,7 @@ pub(crate) fn problems(path: &Path) -> Result<Vec<TrustProblem>, StoreError> {
         Ok(())
     })?;
     match fs::metadata(&target) {
-        Ok(metadata) => problems.extend(file_problems(path, &metadata)),
+        Ok(metadata) => problems.extend(file_problems(&target, &metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(StoreError::io("open", path, source)),
     }
@@ -196,8 +196,11 @@ fn follow(
 }
 
 fn check_file(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
-    if let Some(problem) = file_problems(path, metadata).into_iter().next() {
-        return Err(StoreError::Untrusted { path: path.to_owned(), problem });
+    if !file_problems(path, metadata).is_empty() {
+        // What mends it is done to the file, not to a link that leads to it.
+        if let Some(problem) = file_problems(&resolve(path)?, metadata).into_iter().next() {
+            return Err(StoreError::Untrusted { path: path.to_owned(), problem });
+        }
     }
     if metadata.len() > MAX_SIZE {
         return Err(StoreError::TooLarge { path: path.to_owned(), size: metadata.len() });
@@ -214,7 +217,7 @@ fn file_problems(path: &Path, metadata: &Metadata) -> Vec<TrustProblem> {
     if metadata.is_file() {
         use std::os::unix::fs::MetadataExt as _;
 
-        problems.extend(foreign_owner(path, metadata));
+        problems.extend(owner_problem(path, metadata));
         if metadata.mode() & 0o022 != 0 {
             let mode = metadata.mode() & 0o7777;
             problems.push(TrustProblem::FileWritable { path: path.to_owned(), mode });
@@ -232,7 +235,7 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     let mode = metadata.mode() & 0o7777;
-    let mut problems = Vec::from_iter(foreign_owner(directory, metadata));
+    let mut problems = Vec::from_iter(owner_problem(directory, metadata));
     // In a sticky directory, such as /tmp, only the owner of a file can exchange it.
     if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
         problems.push(TrustProblem::DirectoryWritable { path: directory.to_owned(), mode });
@@ -243,7 +246,8 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
 /// In a sticky directory anybody can put a link in the place of a file that is not there.
 #[cfg(unix)]
 fn link_problem(link: &Path, metadata: &Metadata) -> Option<TrustProblem> {
-    foreign_owner(link, metadata)
+    let (owner, _) = foreign_owner(metadata)?;
+    Some(TrustProblem::ForeignLink { path: link.to_owned(), owner })
 }
 
 #[cfg(not(unix))]
@@ -258,14 +262,17 @@ fn directory_problems(_directory: &Path, _metadata: &Metadata) -> Vec<TrustProbl
 }
 
 #[cfg(unix)]
-fn foreign_owner(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+fn owner_problem(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+    let (owner, user) = foreign_owner(metadata)?;
+    Some(TrustProblem::ForeignOwner { path: path.to_owned(), owner, user })
+}
+
+/// The owner, and this process's user, if neither that user nor root is the owner.
+#[cfg(unix)]
+fn foreign_owner(metadata: &Metadata) -> Option<(u32, u32)> {
     let owner = std::os::unix::fs::MetadataExt::uid(metadata);
     let user = rustix::process::geteuid().as_raw();
-    (owner != user && owner != 0).then(|| TrustProblem::ForeignOwner {
-        path: path.to_owned(),
-        owner,
-        user,
-    })
+    (owner != user && owner != 0).then_some((owner, user))
 }
 
 #[cfg(all(test, unix))]
@@ -300,7 +307,7 @@ mod tests {
             let opened = open();
             then(&link, &other);
             let error = opened.read(&link).unwrap_err();
-            assert!(matches!(error, StoreError::Changing { .. }), "{case}: {error}");
+            assert!(matches!(error, StoreError::Moved { .. }), "{case}: {error}");
         }
     }
 }

@@ -54,7 +54,12 @@ fn a_link_that_is_turned_while_a_change_waits_is_not_written_past() {
     std::os::unix::fs::symlink(&new, &link).unwrap();
     drop(lock);
     let error = waiting.join().unwrap().unwrap_err();
-    assert!(matches!(error, ChangeError::Store(StoreError::Changing { .. })), "{error}");
+    assert!(matches!(error, ChangeError::Store(StoreError::Moved { .. })), "{error}");
+    let expected = format!(
+        "failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again",
+        link.display(),
+    );
+    assert_eq!(error.to_string(), expected);
     assert_eq!(fs::read(&old).unwrap(), fs::read(&new).unwrap());
     assert_eq!(store.delete("ci").unwrap().records.len(), 1);
 }

@@ -228,8 +228,35 @@ fn the_link_of_a_stranger_is_not_followed() {
         eprintln!("skipped: the link cannot be given away: {error}");
         return;
     }
+    // No `chown` is advised: it would give away what the link leads to.
     let error = FileTokenStore::open(&link).unwrap_err().to_string();
-    assert!(error.contains("belongs to user 65534"), "{error}");
+    let expected = "failed to trust the token store `LINK`: `LINK` is a link that user 65534 made; see where \
+                    it leads: ls -l 'LINK'; then remove it";
+    assert_eq!(error, expected.replace("LINK", link.to_str().unwrap()));
+}
+
+#[test]
+fn what_mends_a_file_is_not_done_to_a_link_that_leads_to_it() {
+    let directory = StoreDirectory::new();
+    let target = directory.path().join("target");
+    write_private(&target, render([]));
+    symlink("target", directory.file()).unwrap();
+    let refused = || {
+        let error = FileTokenStore::open(directory.file()).unwrap_err().to_string();
+        let problems = FileTokenStore::trust_problems(directory.file()).unwrap();
+        assert!(error.ends_with(&problems[0].to_string()), "{error}");
+        error
+    };
+    set_mode(&target, 0o620);
+    let mends = format!("chmod go-w '{}'", target.display());
+    assert!(refused().ends_with(&mends), "{}", refused());
+    set_mode(&target, 0o600);
+    if !is_root() {
+        return skip("files of other users take root");
+    }
+    chown(&target, Some(NOBODY), None).unwrap();
+    let mends = format!("chown 0 '{}'", target.display());
+    assert!(refused().ends_with(&mends), "{}", refused());
 }
 
 #[test]
