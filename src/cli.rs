@@ -57,6 +57,7 @@ use clap::{CommandFactory, ValueHint};
 
 use self::args::Action;
 use self::commands::Session;
+use crate::redact;
 
 /// Behind the options of each command.
 const LAST: usize = 100;
@@ -113,6 +114,24 @@ impl fmt::Debug for TokenCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCommand").field("store", &self.store).finish_non_exhaustive()
     }
+}
+
+/// Whether there is a token in the text, or half of one: `oct_` and 12 or more characters of base64url,
+/// also percent-encoded.
+///
+/// clap repeats arguments that it does not understand. A host that parses its command line by itself
+/// keeps an error to itself, in which this finds something.
+///
+/// ```
+/// use opencode_auth::cli::may_hold_token;
+///
+/// assert!(may_hold_token("unexpected argument 'oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw' found"));
+/// assert!(may_hold_token("oct_AAECAwQFBgcI"));
+/// assert!(!may_hold_token("oct_backup"));
+/// ```
+#[must_use]
+pub fn may_hold_token(text: &str) -> bool {
+    redact::may_hold_token(text)
 }
 
 /// How a command ended. It is a value for `main` to return; wrong usage, which is 2, is found by clap

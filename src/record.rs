@@ -8,6 +8,7 @@ use time::{Date, OffsetDateTime, UtcDateTime};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use crate::permission::Permissions;
+use crate::redact;
 use crate::timestamp;
 use crate::token::{RandomError, Token, TokenDigest, TokenId};
 
@@ -164,7 +165,8 @@ impl NewToken {
     }
 
     /// Names the token: 1 to 64 characters, none of them a control or formatting character, and not
-    /// the name of another token of the store.
+    /// the name of another token of the store. A name is shown, so it cannot have a token in it, nor
+    /// the first half of one: `oct_` and 12 characters of base64url.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -190,7 +192,7 @@ impl NewToken {
     /// [`NewTokenError`] if the name, the permissions or the expiry cannot be, or if the operating
     /// system gives no random bits.
     pub fn issue(&self, now: UtcDateTime) -> Result<(Token, TokenRecord), NewTokenError> {
-        if self.name.as_deref().is_some_and(Token::is_within) {
+        if self.name.as_deref().is_some_and(redact::may_hold_token) {
             return Err(NameError::IsToken.into());
         }
         if self.name.as_deref().is_some_and(|name| name.parse::<TokenId>().is_ok()) {
@@ -366,8 +368,10 @@ pub enum NameError {
     /// The name has a control or formatting character.
     #[error("a token's name cannot have control or formatting characters, and this one has U+{:04X}", u32::from(*.0))]
     Unprintable(char),
-    /// The name is a token, or has one in it: a secret does not belong where it is shown.
-    #[error("a token's name is shown to everybody, and this one has a token in it")]
+    /// The name has a token in it, or half of one: a secret does not belong where it is shown.
+    #[error(
+        "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters"
+    )]
     IsToken,
     /// The name has the form of an id: it may be that of another token.
     #[error("a token's name cannot have the form of an id, 12 lower-case hexadecimal characters")]

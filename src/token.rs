@@ -70,11 +70,6 @@ impl Token {
         Ok(Self { text: Zeroizing::new(*text) })
     }
 
-    /// Whether there is a token anywhere in the text.
-    pub(crate) fn is_within(text: &str) -> bool {
-        text.as_bytes().windows(LENGTH).any(|window| Self::from_bytes(window).is_ok())
-    }
-
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);

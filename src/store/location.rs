@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_token_in_a_variable_is_not_repeated() {
-        let error = locate_with(&[(FILE_VARIABLE, "oct_secret")], None).unwrap_err();
+        let error = locate_with(&[(FILE_VARIABLE, "oct_AAECAwQFBgcI")], None).unwrap_err();
         assert_eq!(
             error,
             "failed to find the token store: the variable `OPENCODE_AUTH_TOKENS` is `<contains a token>`, \

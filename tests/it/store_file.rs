@@ -59,6 +59,7 @@ fn a_new_token_has_what_was_asked_for_and_the_defaults_for_the_rest() {
 fn what_cannot_be_is_refused_and_nothing_is_written() {
     let long = "x".repeat(65);
     let token = issue(1).remove(0).0;
+    let is_token = "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters";
     let controls = "a token's name cannot have control or formatting characters, and this one has";
     let cases = [
         (
@@ -76,10 +77,13 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         ("line break", named("a\nb"), format!("{controls} U+000A")),
         ("ANSI escape", named("\u{1b}[2J"), format!("{controls} U+001B")),
         ("right to left", named("a\u{202e}b"), format!("{controls} U+202E")),
+        ("a token", named(token.expose_secret()), is_token.to_owned()),
+        // What is missing is the checksum of what is there.
+        ("a token cut short", named(&token.expose_secret()[..26]), is_token.to_owned()),
         (
-            "a token",
-            named(token.expose_secret()),
-            "a token's name is shown to everybody, and this one has a token in it".to_owned(),
+            "half a token",
+            named(&format!("my {}", &token.expose_secret()[..16])),
+            is_token.to_owned(),
         ),
         (
             "taken",
@@ -134,6 +138,19 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
             assert!(!directory.path().join("absent").exists(), "{case}");
         }
     });
+}
+
+#[test]
+fn a_name_may_begin_as_tokens_do() {
+    let directory = StoreDirectory::new();
+    let store = directory.open_quick();
+    for name in ["oct_", "oct_backup", "my oct_ token of the office"] {
+        assert_eq!(store.create(named(name)).unwrap().record.name(), Some(name));
+    }
+    // What is there already is read, whatever its name.
+    let file = String::from_utf8(directory.bytes()).unwrap();
+    std::fs::write(directory.file(), file.replace("oct_backup", "oct_AAECAwQFBgcI")).unwrap();
+    assert_eq!(names(&store)[1], "oct_AAECAwQFBgcI");
 }
 
 #[test]
@@ -200,7 +217,7 @@ fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
         ("a name that looks like a token", "oct_", Ok("dddddd000001")),
         (
             "a token",
-            "oct_secret",
+            "oct_secret-or-so",
             Err(
                 "no token has this id or name: it looks like a token itself; give the token's id or its name",
             ),

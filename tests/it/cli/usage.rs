@@ -234,10 +234,13 @@ fn a_token_in_the_wrong_place_is_not_repeated() {
         &["delete", token],
         &["list", "--store", token],
         &["delete", "a", &format!("--{token}")],
+        &["list", &token[..16]],
+        &["list", &token.replacen('o', "%6f", 1)],
+        &["create", "--name", &token[..16]],
     ] {
         let output = home.command(arguments).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!said.contains(&token[4..]), "{arguments:?}: {said}");
+        assert!(!said.contains(&token[4..16]), "{arguments:?}: {said}");
         assert!(!said.is_empty(), "{arguments:?}");
     }
 }
