@@ -12,6 +12,7 @@ pub(crate) mod format;
 mod location;
 mod lock;
 mod memory;
+mod outcome;
 mod replace;
 mod trust;
 mod view;
@@ -19,13 +20,12 @@ mod view;
 #[cfg(feature = "cli")]
 pub(crate) use self::error::quoted;
 pub use self::error::{ChangeError, StoreError, TrustProblem};
-pub use self::file::{
-    Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions, Rotated,
-};
+pub use self::file::{FileTokenStore, FileTokenStoreOptions};
 pub use self::format::FormatProblem;
 #[cfg(feature = "cli")]
 pub(crate) use self::lock::path_beside as lock_path;
 pub use self::memory::MemoryTokenStore;
+pub use self::outcome::{Created, Deleted, Durability, Rotated};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 

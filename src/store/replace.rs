@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::store::error::StoreError;
-use crate::store::file::Durability;
+use crate::store::outcome::Durability;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -20,12 +20,14 @@ pub(crate) struct Replaced {
 /// Puts `content` in the place of the file `target`, with mode 0600, by way of a temporary file beside
 /// it. The caller holds the store's lock.
 ///
-/// An error means that nothing was replaced.
+/// `may_replace` is asked when everything else is done: what it finds is still so when the file is
+/// replaced, but for some microseconds. With an error or `None`, nothing was replaced.
 pub(crate) fn replace(
     target: &Path,
     content: &[u8],
     new_directories: &[PathBuf],
-) -> Result<Replaced, StoreError> {
+    may_replace: impl FnOnce() -> Result<bool, StoreError>,
+) -> Result<Option<Replaced>, StoreError> {
     let directory = directory_of(target);
     let prefix = temporary_prefix(target);
     remove_leftovers(directory, &prefix);
@@ -43,6 +45,9 @@ pub(crate) fn replace(
             file.sync_all()
         })
         .map_err(|source| StoreError::io("write", temporary.path(), source))?;
+    if !may_replace()? {
+        return Ok(None);
+    }
     temporary.persist(target).map_err(|error| StoreError::io("replace", target, error.error))?;
     let at = Instant::now();
 
@@ -53,7 +58,7 @@ pub(crate) fn replace(
         Ok(()) => Durability::Confirmed,
         Err(error) => Durability::Unconfirmed(error),
     };
-    Ok(Replaced { at, durability })
+    Ok(Some(Replaced { at, durability }))
 }
 
 /// Creates the directory and those above it that are missing, with mode 0700, and says which.

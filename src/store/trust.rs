@@ -95,6 +95,15 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of the file at `path`, if there is one. Links are not followed.
+    pub(crate) fn of_file(path: &Path) -> Result<Option<Self>, StoreError> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::io("read", path, source)),
+        }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt as _;
