@@ -226,12 +226,12 @@ pub enum ChangeError {
         /// The tokens that it may mean.
         candidates: Vec<TokenRecord>,
     },
-    /// Another process held the store's lock for the whole time.
-    #[error("failed to lock `{}`: another process has held it for {} s; end that process, or try again", shown(.path), .waited.as_secs())]
+    /// Another process, or another thread of this one, held the store's lock for the whole time.
+    #[error("failed to lock `{}`: another process or thread has held it for {}; end that process, or try again", shown(.path), span(*.waited))]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// How long this process waited.
+        /// How long this one waited.
         waited: Duration,
     },
     /// The store cannot be read or written.
@@ -242,6 +242,14 @@ pub enum ChangeError {
 impl From<NameError> for ChangeError {
     fn from(error: NameError) -> Self {
         Self::Invalid(error.into())
+    }
+}
+
+/// `10 s`, or `30 ms` where that would be `0 s`.
+fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds => format!("{seconds} s"),
     }
 }
 

@@ -309,7 +309,7 @@ impl FileTokenStoreOptions {
         self
     }
 
-    /// What to do, once for each change, when another process has held the lock for 200 ms: a
+    /// What to do, once for each change, when somebody else has held the lock for 200 ms: a
     /// command-line program says that it waits.
     pub fn on_lock_wait(mut self, notice: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_lock_wait = Arc::new(notice);
