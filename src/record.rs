@@ -5,7 +5,6 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcDateTime};
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use crate::permission::Permissions;
 use crate::redact;
@@ -335,24 +334,11 @@ impl FromStr for TokenName {
         if name.len() > 4 * Self::MAX_CHARACTERS || name.chars().count() > Self::MAX_CHARACTERS {
             return Err(NameError::TooLong);
         }
-        match name.chars().find(|character| is_unprintable(*character)) {
+        match name.chars().find(|character| redact::is_unprintable(*character)) {
             Some(character) => Err(NameError::Unprintable(character)),
             None => Ok(Self(name.into())),
         }
     }
-}
-
-/// Control and formatting characters, and the two separators that break a line: they can make a
-/// terminal or a log show another name than the one that is there.
-fn is_unprintable(character: char) -> bool {
-    !matches!(character, ' '..='~')
-        && matches!(
-            character.general_category(),
-            GeneralCategory::Control
-                | GeneralCategory::Format
-                | GeneralCategory::LineSeparator
-                | GeneralCategory::ParagraphSeparator
-        )
 }
 
 /// Why a text cannot be a token's name.

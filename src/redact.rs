@@ -1,9 +1,10 @@
-//! Keeps tokens out of what is shown, where somebody put one in the wrong place: a path, an option, a
-//! variable.
+//! Keeps out of what is shown what does not belong there: tokens that somebody put in the wrong place (a
+//! path, an option, a variable), and characters that a terminal interprets.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Stands for a text that is not shown.
 pub(crate) const HIDDEN: &str = "<contains a token>";
@@ -36,6 +37,31 @@ pub(crate) fn unless_token(text: &str) -> &str {
     if may_hold_token(text) { HIDDEN } else { text }
 }
 
+/// Control and formatting characters, and the two separators that break a line: they can make a
+/// terminal or a log show another name than the one that is there.
+pub(crate) fn is_unprintable(character: char) -> bool {
+    !matches!(character, ' '..='~')
+        && matches!(
+            character.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+        )
+}
+
+/// The text with those characters escaped.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut printable, character| {
+        if is_unprintable(character) {
+            printable.extend(character.escape_debug());
+        } else {
+            printable.push(character);
+        }
+        printable
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +82,12 @@ mod tests {
         {
             assert_eq!(unless_token(text), text);
         }
+    }
+
+    #[test]
+    fn what_a_terminal_interprets_is_escaped_and_nothing_else() {
+        assert_eq!(printable("a\u{1b}[31m\n\"é漢\""), "a\\u{1b}[31m\\n\"é漢\"");
+        assert_eq!(printable("\u{202e}\u{2028}\u{9b}"), "\\u{202e}\\u{2028}\\u{9b}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{NameError, NewTokenError, TokenRecord};
-use crate::redact;
 use crate::store::format::FormatProblem;
+use crate::store::shown::{command, shown};
 use crate::store::trust::MAX_SIZE;
 
 /// A store cannot be read or written. Nobody can tell which tokens are valid.
@@ -158,40 +158,30 @@ impl fmt::Display for TrustProblem {
             Self::ForeignOwner { path, owner, user } => write!(
                 f,
                 "`{}` belongs to user {owner}, and this process runs as user {user}; run it as user {owner}, \
-                 or: chown {user} {}",
+                 or: {}",
                 shown(path),
-                quoted(path),
+                command(&format!("chown {user}"), path),
             ),
             // No `chown`: it would give away what the link leads to.
             Self::ForeignLink { path, owner } => write!(
                 f,
-                "`{}` is a link that user {owner} made; see where it leads: ls -l {}; then remove it",
+                "`{}` is a link that user {owner} made; see where it leads: {}; then remove it",
                 shown(path),
-                quoted(path),
+                command("ls -l", path),
             ),
             Self::FileWritable { path, mode } => write!(
                 f,
-                "others can write to it (mode {mode:04o}); first see that its tokens are yours, then: chmod go-w {}",
-                quoted(path),
+                "others can write to it (mode {mode:04o}); first see that its tokens are yours, then: {}",
+                command("chmod go-w", path),
             ),
             Self::DirectoryWritable { path, mode } => write!(
                 f,
                 "everybody can put files into its directory (mode {mode:04o}); first see that its tokens are \
-                 yours, then: chmod o-w {}",
-                quoted(path),
+                 yours, then: {}",
+                command("chmod o-w", path),
             ),
         }
     }
-}
-
-/// A path as one word of a shell command.
-pub(crate) fn quoted(path: &Path) -> String {
-    format!("'{}'", shown(path).replace('\'', r"'\''"))
-}
-
-/// A path, unless somebody has put a token where a path belongs.
-fn shown(path: &Path) -> String {
-    redact::unless_token(&path.to_string_lossy()).to_owned()
 }
 
 /// Tokens could not be created, rotated or deleted. Nothing was changed.

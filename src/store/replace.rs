@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::store::error::StoreError;
 use crate::store::outcome::Durability;
+use crate::store::shown::shown;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -96,7 +97,7 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
         if random_part.is_some_and(|random_part| !random_part.contains(&b'.')) {
             let path = directory.join(name);
             if let Err(error) = fs::remove_file(&path) {
-                tracing::debug!(path = %path.display(), %error, "a leftover temporary file stays");
+                tracing::debug!(path = %shown(&path), %error, "a leftover temporary file stays");
             }
         }
     }

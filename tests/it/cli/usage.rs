@@ -4,7 +4,7 @@ use std::fs;
 
 use snapbox::str;
 
-use super::support::{Answer, BINARY, Home};
+use super::support::{Answer, BINARY, Home, set_mode};
 
 const COMMANDS: [&str; 7] = ["create", "list", "delete", "rotate", "path", "check", "completions"];
 
@@ -219,6 +219,41 @@ fn the_file_can_be_named_before_and_after_the_command() {
     let answer = Answer::of(home.command(&["list"]).env("OPENCODE_AUTH_TOKENS", store));
     assert_eq!(answer.stdout.lines().count(), 3);
     assert!(!home.store_path().exists());
+}
+
+/// What it is in the program's output as well, apart from that of `path`, which a script reads.
+#[test]
+fn a_path_is_shown_without_what_a_terminal_would_interpret() {
+    let home = Home::new();
+    let directory = home.path().join("\u{1b}[2J\nx");
+    fs::create_dir(&directory).unwrap();
+    let store = directory.join("tokens");
+    let store = store.to_str().unwrap();
+    let printable = |answer: &Answer| {
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(!said.contains('\u{1b}') && !said.contains("\nx"), "{said}");
+        assert!(said.contains(r"\u{1b}[2J\nx/tokens"), "{said}");
+    };
+    for command in ["list", "check", "create", "check"] {
+        let answer = home.run(&[command, "--store", store]);
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        printable(&answer);
+    }
+    let path = home.run(&["path", "--store", store]);
+    assert_eq!(path.stdout, format!("{store}\n"));
+    fs::remove_file(format!("{store}.lock")).unwrap();
+    fs::create_dir(format!("{store}.lock")).unwrap();
+    printable(&home.run(&["check", "--store", store]));
+    set_mode(store.as_ref(), 0o666);
+    for command in ["list", "check"] {
+        let answer = home.run(&[command, "--store", store]);
+        printable(&answer);
+        // There is nothing to paste that would act on another file.
+        assert!(
+            !format!("{}{}", answer.stdout, answer.stderr).contains("chmod go-w '"),
+            "{answer:?}"
+        );
+    }
 }
 
 #[test]
