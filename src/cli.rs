@@ -110,9 +110,9 @@ impl TokenCommand {
 }
 
 impl fmt::Debug for TokenCommand {
-    /// Without the arguments: somebody may have typed a token where its id belongs.
+    /// Without the arguments: somebody may have typed a token where an id or a path belongs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCommand").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("TokenCommand").finish_non_exhaustive()
     }
 }
 
@@ -169,5 +169,25 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        command: TokenCommand,
+    }
+
+    #[test]
+    fn nothing_that_was_typed_is_shown_by_debug() {
+        let typed = ["program", "delete", "typed", "--store", "typed"];
+        let program = Program::try_parse_from(typed).unwrap();
+        assert_eq!(format!("{:?}", program.command), "TokenCommand { .. }");
     }
 }

@@ -22,6 +22,8 @@ pub use self::error::{ChangeError, StoreError, TrustProblem};
 pub use self::file::{FileTokenStore, FileTokenStoreOptions};
 pub use self::format::FormatProblem;
 #[cfg(feature = "cli")]
+pub(crate) use self::location::named;
+#[cfg(feature = "cli")]
 pub(crate) use self::lock::path_beside as lock_path;
 pub use self::memory::MemoryTokenStore;
 pub use self::outcome::{Created, Deleted, Durability, Rotated};

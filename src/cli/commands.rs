@@ -10,7 +10,7 @@ use time::UtcDateTime;
 use crate::cli::args::{Create, Delete, List, Rotate};
 use crate::cli::{Exit, check, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
-use crate::store::{ChangeError, Durability, FileTokenStore, StoreError, quoted, shown};
+use crate::store::{ChangeError, Durability, FileTokenStore, named, quoted, shown};
 
 /// A command could not do what it was asked for: the sentence that says so.
 type Failure = String;
@@ -161,9 +161,7 @@ impl Session {
     /// The store's file, which is not looked at.
     fn store_path(&self) -> Result<PathBuf, Failure> {
         match &self.store {
-            Some(path) => {
-                std::path::absolute(path).map_err(|source| StoreError::io("find", path, source))
-            }
+            Some(path) => named(path),
             None => FileTokenStore::default_path(),
         }
         .map_err(|error| wording::store_error(&error))

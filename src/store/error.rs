@@ -30,6 +30,11 @@ pub enum StoreError {
         /// Its value.
         value: PathBuf,
     },
+    /// Where the path of the store belongs there is a token, or half of one. It is not repeated.
+    #[error(
+        "failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file"
+    )]
+    PathHoldsToken,
     /// An operation on a file or directory failed.
     #[error("failed to {action} `{}`: {source}{}", shown(.path), remedy(.source))]
     Io {

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,7 +74,8 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file cannot be read, parsed or trusted.
+    /// [`StoreError`] if the file cannot be read, parsed or trusted, or if `path` has a token in it or a
+    /// slash at its end.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::options().open(path)
     }
@@ -88,7 +89,8 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoHome`] or [`StoreError::NotAbsolute`].
+    /// [`StoreError::NoHome`], [`StoreError::NotAbsolute`], or an error as of [`open`](Self::open) for a
+    /// path that cannot be one.
     pub fn default_path() -> Result<PathBuf, StoreError> {
         location::default_path()
     }
@@ -98,11 +100,10 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if the file or its directory cannot be looked at.
+    /// [`StoreError::Io`] if the file or its directory cannot be looked at, and
+    /// [`StoreError::PathHoldsToken`].
     pub fn trust_problems(path: impl AsRef<Path>) -> Result<Vec<TrustProblem>, StoreError> {
-        let path = path.as_ref();
-        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
-        trust::problems(&path)
+        trust::problems(&location::named(path.as_ref())?)
     }
 
     /// The store's file.
@@ -322,9 +323,7 @@ impl FileTokenStoreOptions {
     ///
     /// As [`FileTokenStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
-        let path = path.as_ref();
-        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
-        let live = LiveView::open(path, self.window)?;
+        let live = LiveView::open(location::named(path.as_ref())?, self.window)?;
         Ok(FileTokenStore { live: Arc::new(live), options: self })
     }
 

@@ -206,6 +206,20 @@ For more information, try '--help'.
 
 "#]],
     );
+    let slash = "a slash at its end makes it a directory; name a file in it";
+    for command in ["path", "list", "check", "create"] {
+        let answer = home.run(&[command, "--store", "here/"]);
+        answer.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
+        let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcI"]);
+        answer.is(1, "", str![[r#"
+error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+
+"#]]);
+    }
+    path(&[], &[("OPENCODE_AUTH_TOKENS", "/srv/oct_AAECAwQFBgcI")]).is(1, "", str![[r#"
+error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+
+"#]]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
@@ -268,6 +282,10 @@ fn a_token_in_the_wrong_place_is_not_repeated() {
         &["create", "--name", token],
         &["delete", token],
         &["list", "--store", token],
+        &["create", "--store", token],
+        &["check", "--store", token],
+        &["path", "--store", token],
+        &["list", "--store", &format!("./x/{}/y", &token[..20])],
         &["delete", "a", &format!("--{token}")],
         &["list", &token[..16]],
         &["list", &token.replacen('o', "%6f", 1)],
