@@ -13,6 +13,7 @@ mod location;
 mod lock;
 mod memory;
 mod outcome;
+mod remedy;
 mod replace;
 mod shown;
 mod trust;

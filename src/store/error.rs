@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::record::{NameError, NewTokenError, TokenRecord};
 use crate::store::format::FormatProblem;
+use crate::store::remedy;
 use crate::store::shown::{command, shown};
 use crate::store::trust::MAX_SIZE;
 
@@ -36,7 +37,7 @@ pub enum StoreError {
     )]
     PathHoldsToken,
     /// An operation on a file or directory failed.
-    #[error("failed to {action} `{}`: {source}{}", shown(.path), remedy(.source))]
+    #[error("failed to {action} `{}`: {source}{}", shown(.path), mending(.mend.as_deref()))]
     Io {
         /// What was tried, such as `open`.
         action: &'static str,
@@ -44,6 +45,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Why it failed.
         source: Arc<io::Error>,
+        /// What mends it, in words or as a shell command, where that is known.
+        mend: Option<Box<str>>,
     },
     /// The file, or a directory that leads to it, may have been written by somebody else.
     #[error("failed to trust the token store `{}`: {problem}", shown(.path))]
@@ -98,21 +101,13 @@ impl StoreError {
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
+        let mend = remedy::of(action, path, &source).map(Into::into);
+        Self::Io { action, path: path.to_owned(), source: Arc::new(source), mend }
     }
 }
 
-/// What to do about the input and output errors that people meet with a store.
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run as the user that owns the store",
-        io::ErrorKind::ResourceBusy => {
-            "; a file that is mounted by itself cannot be replaced: mount its directory instead"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
-        io::ErrorKind::ReadOnlyFilesystem => "; the store can be read there, but not changed",
-        _ => "",
-    }
+fn mending(mend: Option<&str>) -> String {
+    mend.map(|mend| format!("; {mend}")).unwrap_or_default()
 }
 
 /// Why a store's file is not trusted.

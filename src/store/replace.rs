@@ -36,7 +36,8 @@ pub(crate) fn replace(
     let mut temporary = tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(TEMPORARY_SUFFIX)
-        .tempfile_in(directory)
+        // By ourselves, for otherwise the path would be in the error twice.
+        .make_in(directory, create_private)
         .map_err(|source| StoreError::io("create a temporary file in", directory, source))?;
     // To the file itself: the wrapper would put the path into its errors, in which it is already.
     let file = temporary.as_file_mut();
@@ -60,6 +61,14 @@ pub(crate) fn replace(
         Err(error) => Durability::Unconfirmed(error),
     };
     Ok(Some(Replaced { at, durability }))
+}
+
+fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Creates the directory and those above it that are missing, with mode 0700, and says which.

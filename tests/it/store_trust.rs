@@ -183,6 +183,65 @@ fn what_may_not_be_read_is_refused_and_what_is_roots_is_trusted() {
 }
 
 #[test]
+fn what_its_owner_may_not_read_or_write_is_mended_by_its_owner() {
+    if !is_root() {
+        return skip("running as another user takes root");
+    }
+    const DENIED: &str = "Permission denied (os error 13)";
+    for (case, file_mode, directory_mode, lock_mode, expected) in [
+        ("all is well", 0o600, 0o700, 0o600, "created"),
+        (
+            "the file",
+            0o000,
+            0o700,
+            0o600,
+            "failed to open `{}/auth-tokens.json`: DENIED; chmod u+r '{}/auth-tokens.json'",
+        ),
+        (
+            "no search",
+            0o600,
+            0o000,
+            0o600,
+            "failed to open `{}/auth-tokens.json`: DENIED; chmod u+rwx '{}'",
+        ),
+        (
+            "no new files",
+            0o600,
+            0o500,
+            0o600,
+            "failed to create a temporary file in `{}`: DENIED; chmod u+rwx '{}'",
+        ),
+        (
+            "the lock",
+            0o600,
+            0o700,
+            0o400,
+            "failed to open the lock file `{}/auth-tokens.json.lock`: DENIED; chmod u+rw '{}/auth-tokens.json.lock'",
+        ),
+    ] {
+        let directory = StoreDirectory::with(render([]));
+        let lock = lock_of(&directory.file());
+        fs::write(&lock, "").unwrap();
+        for (path, mode) in [
+            (directory.file(), file_mode),
+            (lock, lock_mode),
+            (directory.path().to_owned(), directory_mode),
+        ] {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            set_mode(&path, mode);
+        }
+        let mut command = role("create", &directory.file(), "");
+        command.uid(NOBODY).gid(NOBODY);
+        let Some(report) = Process::start(&mut command).report() else {
+            return skip("this program cannot be run as another user where it lies");
+        };
+        let expected =
+            expected.replace("{}", directory.path().to_str().unwrap()).replace("DENIED", DENIED);
+        assert_eq!(report, expected, "{case}");
+    }
+}
+
+#[test]
 fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
     type Make = fn(&Path);
     let cases: [(&str, Make, &str); 4] = [
