@@ -10,6 +10,9 @@ use crate::store::error::StoreError;
 use crate::store::outcome::Durability;
 use crate::store::shown::shown;
 
+/// A temporary file is called `.<store>.opencode-auth-<random>.tmp`: as nobody else's is.
+const TEMPORARY_INFIX: &str = ".opencode-auth-";
+const TEMPORARY_RANDOM: usize = 12;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A replacement that every reader sees from now on.
@@ -35,6 +38,7 @@ pub(crate) fn replace(
 
     let mut temporary = tempfile::Builder::new()
         .prefix(&prefix)
+        .rand_bytes(TEMPORARY_RANDOM)
         .suffix(TEMPORARY_SUFFIX)
         // By ourselves, for otherwise the path would be in the error twice.
         .make_in(directory, create_private)
@@ -101,9 +105,10 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
             .as_encoded_bytes()
             .strip_prefix(prefix.as_encoded_bytes())
             .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
-        // With a dot it belongs to another store, whose name begins as this one's does and who may be
-        // about to use it.
-        if random_part.is_some_and(|random_part| !random_part.contains(&b'.')) {
+        let is_random = |part: &[u8]| {
+            part.len() == TEMPORARY_RANDOM && part.iter().all(u8::is_ascii_alphanumeric)
+        };
+        if random_part.is_some_and(is_random) {
             let path = directory.join(name);
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %shown(&path), %error, "a leftover temporary file stays");
@@ -145,7 +150,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
 fn temporary_prefix(target: &Path) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(target.file_name().unwrap_or_default());
-    prefix.push(".");
+    prefix.push(TEMPORARY_INFIX);
     prefix
 }
 

@@ -323,23 +323,33 @@ fn the_next_write_removes_what_a_killed_one_left_and_nothing_else() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
     let kept = [
-        ".auth-tokens.json.mine.AbC123.tmp",
+        ".auth-tokens.json.AbC123.tmp",
+        ".auth-tokens.json.backup.tmp",
+        ".auth-tokens.json.opencode-auth-.tmp",
+        ".auth-tokens.json.opencode-auth-backup.tmp",
+        ".auth-tokens.json.opencode-auth-AbC123AbC123.bak",
+        ".auth-tokens.json.opencode-auth-AbC123AbC12-.tmp",
+        ".auth-tokens.json.opencode-auth-AbC123AbC1234.tmp",
+        ".auth-tokens.json.mine.opencode-auth-AbC123AbC123.tmp",
         ".auth-tokens.json.swp",
         ".auth-tokens.jsonAbC123.tmp",
-        ".other.json.AbC123.tmp",
+        ".other.json.opencode-auth-AbC123AbC123.tmp",
         "auth-tokens.json.AbC123.tmp",
         "auth-tokens.json~",
     ];
-    for name in
-        kept.into_iter().chain([".auth-tokens.json.AbC123.tmp", ".auth-tokens.json.zzzzzz.tmp"])
-    {
+    let left = ["AbC123AbC123", "zzzzzzzzzzzz"]
+        .map(|random| format!(".auth-tokens.json.opencode-auth-{random}.tmp"));
+    for name in kept.into_iter().chain(left.iter().map(String::as_str)) {
         std::fs::write(directory.path().join(name), "").unwrap();
     }
-    std::fs::create_dir(directory.path().join(".auth-tokens.json.AbC124.tmp")).unwrap();
+    std::fs::create_dir(directory.path().join(".auth-tokens.json.opencode-auth-AbC124AbC124.tmp"))
+        .unwrap();
     let _ = store.create(NewToken::new()).unwrap();
     let mut expected: Vec<_> = kept.map(str::to_owned).into();
-    expected
-        .extend([".auth-tokens.json.AbC124.tmp", FILE, "auth-tokens.json.lock"].map(str::to_owned));
+    expected.extend(
+        [".auth-tokens.json.opencode-auth-AbC124AbC124.tmp", FILE, "auth-tokens.json.lock"]
+            .map(str::to_owned),
+    );
     expected.sort();
     assert_eq!(directory.entries(), expected);
 }
