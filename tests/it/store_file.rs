@@ -60,6 +60,7 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
     let long = "x".repeat(65);
     let token = issue(1).remove(0).0;
     let is_token = "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters";
+    let blank = "a token's name needs a character that can be seen";
     let controls = "a token's name cannot have control or formatting characters, and this one has";
     let cases = [
         (
@@ -84,6 +85,17 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
             "half a token",
             named(&format!("my {}", &token.expose_secret()[..16])),
             is_token.to_owned(),
+        ),
+        ("a space", named(" "), blank.to_owned()),
+        ("no-break spaces", named("\u{a0}\u{2003}"), blank.to_owned()),
+        ("a Hangul filler", named("\u{3164}"), blank.to_owned()),
+        ("a braille blank", named("\u{2800} \u{ffa0}"), blank.to_owned()),
+        ("a variation selector", named("\u{fe0f}"), blank.to_owned()),
+        ("an accent", named("\u{301}"), blank.to_owned()),
+        (
+            "a dash",
+            named("-"),
+            "a token's name cannot be `-`, which lists show for a token without a name".to_owned(),
         ),
         (
             "taken",
@@ -141,16 +153,20 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_name_may_begin_as_tokens_do() {
+fn what_is_no_name_for_a_new_token_is_one_in_a_file() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
-    for name in ["oct_", "oct_backup", "my oct_ token of the office"] {
+    for name in ["e\u{301}", "oct_backup", "my oct_ token of the office"] {
         assert_eq!(store.create(named(name)).unwrap().record.name(), Some(name));
     }
     // What is there already is read, whatever its name.
     let file = String::from_utf8(directory.bytes()).unwrap();
-    std::fs::write(directory.file(), file.replace("oct_backup", "oct_AAECAwQFBgcI")).unwrap();
-    assert_eq!(names(&store)[1], "oct_AAECAwQFBgcI");
+    std::fs::write(
+        directory.file(),
+        file.replace("oct_backup", "oct_AAECAwQFBgcI").replace("e\u{301}", " "),
+    )
+    .unwrap();
+    assert_eq!(names(&store)[..2], [" ", "oct_AAECAwQFBgcI"]);
 }
 
 #[test]
