@@ -1,7 +1,7 @@
 //! What is wrong with a store, in plain words. Looks only, and changes nothing.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use time::UtcDateTime;
@@ -106,7 +106,16 @@ fn check_writing(path: &Path, findings: &mut Findings) {
             "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away{remedy}",
             shown(lock)
         ));
-    } else if let Err(error) = OpenOptions::new().read(true).write(true).open(lock) {
+        return;
+    }
+    let opened = OpenOptions::new().read(true).write(true).open(lock);
+    // Shared, so that two who check do not see each other.
+    if let Ok(Err(TryLockError::WouldBlock)) = opened.as_ref().map(File::try_lock_shared) {
+        findings.line(
+            "Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.",
+        );
+    }
+    if let Err(error) = opened {
         findings.wrong(&format!(
             "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: {}",
             shown(lock),

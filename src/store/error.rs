@@ -198,7 +198,7 @@ pub enum ChangeError {
         name: String,
     },
     /// No token has this id, name or beginning of an id.
-    #[error("no token has the id or name `{}`", .key.escape_debug())]
+    #[error("no token has the id or name `{}`{}", .key.escape_debug(), too_short(.key))]
     NotFound {
         /// What was asked for.
         key: String,
@@ -233,6 +233,13 @@ impl From<NameError> for ChangeError {
     fn from(error: NameError) -> Self {
         Self::Invalid(error.into())
     }
+}
+
+/// What to say to somebody who may have given the beginning of an id.
+fn too_short(key: &str) -> &'static str {
+    let may_begin_id = matches!(key.len(), 1..6)
+        && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if may_begin_id { " (of the beginning of an id, at least 6 characters are needed)" } else { "" }
 }
 
 /// `10 s`, or `30 ms` where that would be `0 s`.

@@ -225,8 +225,15 @@ fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
                 "several tokens have an id that begins with `aaaaaa00000`: aaaaaa000001 (bbbbbb000001), aaaaaa000002",
             ),
         ),
-        ("a beginning that is too short", "ccccc", Err("no token has the id or name `ccccc`")),
+        (
+            "a beginning that is too short",
+            "ccccc",
+            Err(
+                "no token has the id or name `ccccc` (of the beginning of an id, at least 6 characters are needed)",
+            ),
+        ),
         ("more than an id", "cccccc0000010", Err("no token has the id or name `cccccc0000010`")),
+        ("too short for either", "lap", Err("no token has the id or name `lap`")),
         ("names are exact", "laptop", Err("no token has the id or name `laptop`")),
         ("nothing", "", Err("no token has the id or name ``")),
         ("a line break is shown as one", "a\nb", Err(r"no token has the id or name `a\nb`")),

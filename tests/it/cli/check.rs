@@ -172,6 +172,27 @@ Until that is mended the file is not used: servers do not start, or answer 503.
 }
 
 #[test]
+fn a_lock_that_is_held_is_told() {
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    let lock = fs::File::create(home.store_directory().join("auth-tokens.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let answer = home.run(&["check"]);
+    answer.is(
+        0,
+        str![[r#"
+The tokens are in [HOME]/.config/opencode/auth-tokens.json
+Fine: its format is right, and nobody but you or root can write to it.
+It holds 1 token, none expired.
+Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.
+
+"#]],
+        "",
+    );
+    drop(lock);
+    assert!(!home.run(&["check"]).stdout.contains("Note"));
+}
+
+#[test]
 fn a_lock_file_that_is_none() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     let lock = home.store_directory().join("auth-tokens.json.lock");
