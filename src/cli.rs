@@ -137,6 +137,7 @@ pub fn may_hold_token(text: &str) -> bool {
 /// How a command ended. It is a value for `main` to return; wrong usage, which is 2, is found by clap
 /// while it parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[must_use]
 pub enum Exit {
     /// 0: it was done.

@@ -47,6 +47,7 @@ pub struct Rotated {
 /// Tokens that were deleted.
 #[derive(Debug)]
 #[non_exhaustive]
+#[must_use = "it says whether a power cut may bring the tokens back"]
 pub struct Deleted {
     /// What the store kept of them.
     pub records: Vec<TokenRecord>,
