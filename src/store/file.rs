@@ -44,14 +44,17 @@ const ATTEMPTS: usize = 10;
 /// # Blocking
 ///
 /// `create`, `rotate` and the `delete` family block the thread: for the freshness window at least, for
-/// the disk, and up to 10 s for the lock. Asynchronous hosts call them in `tokio::task::spawn_blocking`.
-/// Look-ups never block a runtime's worker for longer than a small file takes to read.
+/// the disk, and up to 10 s for the lock. A file that is torn gets 100 ms to settle, from them and from
+/// `open` and `list`; one that is missing gets them too, except from `open`. Asynchronous hosts call all of
+/// these in `tokio::task::spawn_blocking`. Look-ups never block a runtime's worker for longer than a small
+/// file takes to read.
 ///
 /// # Security
 ///
-/// The file must belong to this process's user or to root and must not be writable by anyone else, and
-/// its directory must not be writable by everybody; otherwise it is not read. The promises need a local
-/// file system: network file systems may show an old file for seconds.
+/// The file and its directory must belong to this process's user or to root; the file must not be
+/// writable by anyone else, and the directory not by everybody, unless it is sticky as `/tmp` is; otherwise
+/// the file is not read. The same holds for each link that leads to it and the link's directory. The
+/// promises need a local file system: network file systems may show an old file for seconds.
 #[derive(Clone)]
 pub struct FileTokenStore {
     live: Arc<LiveView>,
