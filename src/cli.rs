@@ -57,6 +57,7 @@ use clap::{CommandFactory, ValueHint};
 
 use self::args::Action;
 use self::commands::Session;
+use crate::redact;
 
 /// Behind the options of each command.
 const LAST: usize = 100;
@@ -109,15 +110,34 @@ impl TokenCommand {
 }
 
 impl fmt::Debug for TokenCommand {
-    /// Without the arguments: somebody may have typed a token where its id belongs.
+    /// Without the arguments: somebody may have typed a token where an id or a path belongs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCommand").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("TokenCommand").finish_non_exhaustive()
     }
+}
+
+/// Whether there is a token in the text, or half of one: `oct_` and 12 or more characters of base64url,
+/// also percent-encoded.
+///
+/// clap repeats arguments that it does not understand. A host that parses its command line by itself
+/// keeps an error to itself, in which this finds something.
+///
+/// ```
+/// use opencode_auth::cli::may_hold_token;
+///
+/// assert!(may_hold_token("unexpected argument 'oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw' found"));
+/// assert!(may_hold_token("oct_AAECAwQFBgcI"));
+/// assert!(!may_hold_token("oct_backup"));
+/// ```
+#[must_use]
+pub fn may_hold_token(text: &str) -> bool {
+    redact::may_hold_token(text)
 }
 
 /// How a command ended. It is a value for `main` to return; wrong usage, which is 2, is found by clap
 /// while it parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[must_use]
 pub enum Exit {
     /// 0: it was done.
@@ -150,5 +170,25 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        command: TokenCommand,
+    }
+
+    #[test]
+    fn nothing_that_was_typed_is_shown_by_debug() {
+        let typed = ["program", "delete", "typed", "--store", "typed"];
+        let program = Program::try_parse_from(typed).unwrap();
+        assert_eq!(format!("{:?}", program.command), "TokenCommand { .. }");
     }
 }

@@ -35,5 +35,7 @@ fn shown(text: &str) -> String {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    redact::unless_token(&text[..end]).escape_default().to_string()
+    // Of the whole text: where it is cut, there may be as much of a token as is not told for one.
+    let shown = if redact::may_hold_token(text) { redact::HIDDEN } else { &text[..end] };
+    shown.escape_default().to_string()
 }

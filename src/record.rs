@@ -1,3 +1,5 @@
+mod name;
+
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -5,8 +7,9 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcDateTime};
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
+pub use self::name::NameError;
+pub(crate) use self::name::TokenName;
 use crate::permission::Permissions;
 use crate::timestamp;
 use crate::token::{RandomError, Token, TokenDigest, TokenId};
@@ -164,7 +167,8 @@ impl NewToken {
     }
 
     /// Names the token: 1 to 64 characters, none of them a control or formatting character, and not
-    /// the name of another token of the store.
+    /// the name of another token of the store. At least one of them can be seen. A name is shown, so it cannot have a token in it, nor
+    /// the first half of one: `oct_` and 12 characters of base64url.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -190,12 +194,7 @@ impl NewToken {
     /// [`NewTokenError`] if the name, the permissions or the expiry cannot be, or if the operating
     /// system gives no random bits.
     pub fn issue(&self, now: UtcDateTime) -> Result<(Token, TokenRecord), NewTokenError> {
-        if self.name.as_deref().is_some_and(Token::is_within) {
-            return Err(NameError::IsToken.into());
-        }
-        if self.name.as_deref().is_some_and(|name| name.parse::<TokenId>().is_ok()) {
-            return Err(NameError::IsId.into());
-        }
+        self.name.as_deref().map_or(Ok(()), name::check_new)?;
         let token = Token::generate()?;
         let record = TokenRecord::new(
             TokenId::generate()?,
@@ -309,70 +308,6 @@ impl FromStr for Expiry {
     "not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time as in RFC 3339, or never"
 )]
 pub struct ParseExpiryError;
-
-/// A name that every list, log and terminal shows as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenName(Box<str>);
-
-impl TokenName {
-    const MAX_CHARACTERS: usize = 64;
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TokenName {
-    type Err = NameError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        if name.is_empty() {
-            return Err(NameError::Empty);
-        }
-        // Counting the characters of a long text is not needed to know that it is too long.
-        if name.len() > 4 * Self::MAX_CHARACTERS || name.chars().count() > Self::MAX_CHARACTERS {
-            return Err(NameError::TooLong);
-        }
-        match name.chars().find(|character| is_unprintable(*character)) {
-            Some(character) => Err(NameError::Unprintable(character)),
-            None => Ok(Self(name.into())),
-        }
-    }
-}
-
-/// Control and formatting characters, and the two separators that break a line: they can make a
-/// terminal or a log show another name than the one that is there.
-fn is_unprintable(character: char) -> bool {
-    !matches!(character, ' '..='~')
-        && matches!(
-            character.general_category(),
-            GeneralCategory::Control
-                | GeneralCategory::Format
-                | GeneralCategory::LineSeparator
-                | GeneralCategory::ParagraphSeparator
-        )
-}
-
-/// Why a text cannot be a token's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// The name has no character.
-    #[error("a token's name cannot be empty: leave it out, or give 1 to 64 characters")]
-    Empty,
-    /// The name has more than 64 characters.
-    #[error("a token's name has at most 64 characters")]
-    TooLong,
-    /// The name has a control or formatting character.
-    #[error("a token's name cannot have control or formatting characters, and this one has U+{:04X}", u32::from(*.0))]
-    Unprintable(char),
-    /// The name is a token, or has one in it: a secret does not belong where it is shown.
-    #[error("a token's name is shown to everybody, and this one has a token in it")]
-    IsToken,
-    /// The name has the form of an id: it may be that of another token.
-    #[error("a token's name cannot have the form of an id, 12 lower-case hexadecimal characters")]
-    IsId,
-}
 
 /// Why there can be no token such as was asked for. Nothing was made and nothing was written.
 #[derive(Debug, thiserror::Error)]

@@ -13,20 +13,24 @@ mod index;
 mod location;
 mod lock;
 mod memory;
+mod outcome;
+mod remedy;
 mod replace;
+mod shown;
 mod trust;
 mod view;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::error::quoted;
 pub use self::error::{ChangeError, StoreError, TrustProblem};
-pub use self::file::{
-    Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions, Rotated,
-};
+pub use self::file::{FileTokenStore, FileTokenStoreOptions};
 pub use self::format::FormatProblem;
+#[cfg(feature = "cli")]
+pub(crate) use self::location::named;
 #[cfg(feature = "cli")]
 pub(crate) use self::lock::path_beside as lock_path;
 pub use self::memory::MemoryTokenStore;
+pub use self::outcome::{Created, Deleted, Durability, Rotated};
+#[cfg(feature = "cli")]
+pub(crate) use self::shown::{command, quoted, shown};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 

@@ -59,11 +59,6 @@ impl Token {
         TokenDigest::of_text(&self.text)
     }
 
-    /// Whether there is a token anywhere in the text.
-    pub(crate) fn is_within(text: &str) -> bool {
-        text.as_bytes().windows(LENGTH).any(|window| token_text(window).is_ok())
-    }
-
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);

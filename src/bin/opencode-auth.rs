@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use opencode_auth::cli::{Exit, TokenCommand};
+use opencode_auth::cli::{Exit, TokenCommand, may_hold_token};
 
 /// Manage the bearer tokens of an opencode server
 #[derive(Parser)]
@@ -29,7 +29,7 @@ fn main() -> Exit {
 
 /// Ends the program as clap does, but does not repeat an argument that has a token in it.
 fn exit(error: &clap::Error) -> ! {
-    if error.to_string().to_ascii_lowercase().contains("oct_") {
+    if may_hold_token(&error.to_string()) {
         let _ = writeln!(
             io::stderr(),
             "error: an argument that is not understood looks like a token, and is not repeated here\n\n\

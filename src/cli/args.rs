@@ -71,12 +71,13 @@ pub(super) struct List {
 }
 
 #[derive(clap::Args)]
+#[group(required = true, multiple = false)]
 pub(super) struct Delete {
     /// Ids, names, or at least 6 characters that an id begins with
-    #[arg(value_name = "ID|NAME", required_unless_present = "expired")]
+    #[arg(value_name = "ID|NAME")]
     pub(super) keys: Vec<String>,
     /// Delete every token that is expired
-    #[arg(long, conflicts_with = "keys")]
+    #[arg(long)]
     pub(super) expired: bool,
 }
 

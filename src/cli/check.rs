@@ -1,14 +1,14 @@
 //! What is wrong with a store, in plain words. Looks only, and changes nothing.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use time::UtcDateTime;
 
 use crate::cli::wording;
 use crate::record::TokenRecord;
-use crate::store::{FileTokenStore, StoreError, lock_path, quoted};
+use crate::store::{FileTokenStore, StoreError, command, lock_path, quoted, shown};
 
 /// What was found, in lines.
 pub(super) struct Findings {
@@ -30,7 +30,7 @@ impl Findings {
 
 pub(super) fn check(path: &Path, program: &str) -> Findings {
     let mut findings = Findings { text: String::new(), is_fine: true };
-    findings.line(&format!("The tokens are in {}", path.display()));
+    findings.line(&format!("The tokens are in {}", shown(path)));
     match trusted_records(path, &mut findings) {
         Ok(Some(records)) => describe(path, &records, program, &mut findings),
         Ok(None) => findings.line(
@@ -98,17 +98,28 @@ fn check_writing(path: &Path, findings: &mut Findings) {
     let lock = &lock_path(&target);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };
     if !metadata.is_file() {
-        let remedy = quoted(lock);
+        let remedy = match quoted(lock) {
+            Some(lock) => format!(": mv {lock} {lock}.old"),
+            None => String::new(),
+        };
         findings.wrong(&format!(
-            "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away: mv {remedy} {remedy}.old",
-            lock.display()
+            "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away{remedy}",
+            shown(lock)
         ));
-    } else if let Err(error) = OpenOptions::new().read(true).write(true).open(lock) {
+        return;
+    }
+    let opened = OpenOptions::new().read(true).write(true).open(lock);
+    // Shared, so that two who check do not see each other.
+    if let Ok(Err(TryLockError::WouldBlock)) = opened.as_ref().map(File::try_lock_shared) {
+        findings.line(
+            "Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.",
+        );
+    }
+    if let Err(error) = opened {
         findings.wrong(&format!(
-            "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: \
-             sudo chown \"$USER\" {}",
-            lock.display(),
-            quoted(lock),
+            "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: {}",
+            shown(lock),
+            command("sudo chown \"$USER\"", lock),
         ));
     }
 }

@@ -10,8 +10,7 @@ use time::UtcDateTime;
 use crate::cli::args::{Create, Delete, List, Rotate};
 use crate::cli::{Exit, check, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
-use crate::redact;
-use crate::store::{ChangeError, Durability, FileTokenStore, StoreError, quoted};
+use crate::store::{ChangeError, Durability, FileTokenStore, named, quoted, shown};
 
 /// A command could not do what it was asked for: the sentence that says so.
 type Failure = String;
@@ -29,7 +28,7 @@ impl Session {
         let mut name = path_to_token_commands(program).unwrap_or(program.get_name()).to_owned();
         // A hint without it would act on another file.
         if let Some(store) = &store {
-            name = format!("{name} --store {}", quoted(store));
+            name = format!("{name} --store {}", quoted(store).unwrap_or("PATH".to_owned()));
         }
         Self { store, program: name }
     }
@@ -94,8 +93,7 @@ impl Session {
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
         } else if records.is_empty() {
-            let path = store.path().to_string_lossy();
-            let path = redact::unless_token(&path);
+            let path = shown(store.path());
             let state = if store.path().exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
                 "No tokens: the file `{path}` {state}. Create one with: {} create",
@@ -163,9 +161,7 @@ impl Session {
     /// The store's file, which is not looked at.
     fn store_path(&self) -> Result<PathBuf, Failure> {
         match &self.store {
-            Some(path) => {
-                std::path::absolute(path).map_err(|source| StoreError::io("find", path, source))
-            }
+            Some(path) => named(path),
             None => FileTokenStore::default_path(),
         }
         .map_err(|error| wording::store_error(&error))

@@ -7,7 +7,8 @@ use time::macros::format_description;
 
 use crate::cli::relative;
 use crate::record::{NewTokenError, TokenRecord};
-use crate::store::{ChangeError, StoreError, TrustProblem, quoted};
+use crate::redact::printable;
+use crate::store::{ChangeError, StoreError, TrustProblem, command, shown};
 
 /// A token as a sentence names it: `3f9c0a1b2c3d (laptop)`.
 pub(super) fn token(record: &TokenRecord) -> String {
@@ -17,26 +18,13 @@ pub(super) fn token(record: &TokenRecord) -> String {
     }
 }
 
-/// A text with its control characters escaped. A name has none, since stores refuse them, and a
-/// terminal is not where to find out that one had.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut printable, character| {
-        if character.is_control() {
-            printable.extend(character.escape_debug());
-        } else {
-            printable.push(character);
-        }
-        printable
-    })
-}
-
 /// What a person wants to know of a token that was just made, in lines.
 pub(super) fn details(record: &TokenRecord, store: &Path) -> String {
     format!(
         "  permissions  {}\n  expires      {}\n  stored in    {} (as a hash)",
         record.permissions(),
         expiry(record),
-        store.display(),
+        shown(store),
     )
 }
 
@@ -75,7 +63,7 @@ pub(super) fn store_error(error: &StoreError) -> String {
     match error {
         StoreError::Untrusted { path, problem } => {
             let problem = trust_problem(path, problem);
-            format!("failed to trust the token store `{}`: {problem}", path.display())
+            format!("failed to trust the token store `{}`: {problem}", shown(path))
         }
         error => error.to_string(),
     }
@@ -87,20 +75,30 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
         TrustProblem::ForeignOwner { path, owner, user } => {
             let it = if path == store {
                 "it".to_owned()
+            } else if path.is_dir() {
+                format!("the directory `{}`", shown(path))
             } else {
-                format!("the directory `{}`", path.display())
+                format!("the file `{}`", shown(path))
             };
             let [owner_name, user_name] = [*owner, *user].map(user_name);
-            let mend = match user {
-                // What root takes over, its owner's server cannot read any more.
-                0 => String::new(),
-                _ => format!("; if it is to be yours: sudo chown {user} {}", quoted(path)),
+            // What root takes over, its owner's server cannot read any more.
+            let mend = if *user == 0 {
+                String::new()
+            } else {
+                let chown = command(&format!("sudo chown {user}"), path);
+                format!("; if it is to be yours: {chown}")
             };
             format!(
                 "{it} belongs to {owner_name}, and this process runs as {user_name}; run it as \
                  {owner_name}{mend}"
             )
         }
+        TrustProblem::ForeignLink { path, owner } => format!(
+            "`{}` is a link that {} made; see where it leads: {}; then remove it",
+            shown(path),
+            user_name(*owner),
+            command("ls -l", path),
+        ),
         TrustProblem::NotAFile
         | TrustProblem::FileWritable { .. }
         | TrustProblem::DirectoryWritable { .. } => problem.to_string(),
@@ -135,10 +133,5 @@ mod tests {
         assert_eq!(name_in(users, 1000), Some("alice"));
         assert_eq!(name_in(users, 0), Some("root"));
         assert_eq!(name_in(users, 100), None);
-    }
-
-    #[test]
-    fn control_characters_are_escaped_and_nothing_else() {
-        assert_eq!(printable("a\u{1b}[31m\n\"é漢\""), "a\\u{1b}[31m\\n\"é漢\"");
     }
 }

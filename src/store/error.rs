@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{NameError, NewTokenError, TokenRecord};
-use crate::redact;
 use crate::store::format::FormatProblem;
+use crate::store::remedy;
+use crate::store::shown::{command, shown};
 use crate::store::trust::MAX_SIZE;
 
 /// A store cannot be read or written. Nobody can tell which tokens are valid.
@@ -30,8 +31,13 @@ pub enum StoreError {
         /// Its value.
         value: PathBuf,
     },
+    /// Where the path of the store belongs there is a token, or half of one. It is not repeated.
+    #[error(
+        "failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file"
+    )]
+    PathHoldsToken,
     /// An operation on a file or directory failed.
-    #[error("failed to {action} `{}`: {source}{}", shown(.path), remedy(.source))]
+    #[error("failed to {action} `{}`: {source}{}", shown(.path), mending(.mend.as_deref()))]
     Io {
         /// What was tried, such as `open`.
         action: &'static str,
@@ -39,6 +45,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Why it failed.
         source: Arc<io::Error>,
+        /// What mends it, in words or as a shell command, where that is known.
+        mend: Option<Box<str>>,
     },
     /// The file, or a directory that leads to it, may have been written by somebody else.
     #[error("failed to trust the token store `{}`: {problem}", shown(.path))]
@@ -60,6 +68,13 @@ pub enum StoreError {
     #[error("failed to read the token store `{}`: it is being written to; try again", shown(.path))]
     Changing {
         /// The store's file.
+        path: PathBuf,
+    },
+    /// While this process waited for the lock, or looked at the file, the file's name, a link that leads
+    /// to it or the lock's file came to lead elsewhere.
+    #[error("failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again", shown(.path))]
+    Moved {
+        /// The store's file, or the lock's.
         path: PathBuf,
     },
     /// The file's content is not a store of version 1.
@@ -86,21 +101,13 @@ impl StoreError {
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
+        let mend = remedy::of(action, path, &source).map(Into::into);
+        Self::Io { action, path: path.to_owned(), source: Arc::new(source), mend }
     }
 }
 
-/// What to do about the input and output errors that people meet with a store.
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run as the user that owns the store",
-        io::ErrorKind::ResourceBusy => {
-            "; a file that is mounted by itself cannot be replaced: mount its directory instead"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
-        io::ErrorKind::ReadOnlyFilesystem => "; the store can be read there, but not changed",
-        _ => "",
-    }
+fn mending(mend: Option<&str>) -> String {
+    mend.map(|mend| format!("; {mend}")).unwrap_or_default()
 }
 
 /// Why a store's file is not trusted.
@@ -117,6 +124,14 @@ pub enum TrustProblem {
         owner: u32,
         /// The user id of this process.
         user: u32,
+    },
+    /// The file is reached by a symbolic link that somebody made who is neither this process's user nor
+    /// root.
+    ForeignLink {
+        /// The link.
+        path: PathBuf,
+        /// The user id that it belongs to.
+        owner: u32,
     },
     /// The file can be written by its group or by everybody.
     FileWritable {
@@ -143,33 +158,30 @@ impl fmt::Display for TrustProblem {
             Self::ForeignOwner { path, owner, user } => write!(
                 f,
                 "`{}` belongs to user {owner}, and this process runs as user {user}; run it as user {owner}, \
-                 or: chown {user} {}",
+                 or: {}",
                 shown(path),
-                quoted(path),
+                command(&format!("chown {user}"), path),
+            ),
+            // No `chown`: it would give away what the link leads to.
+            Self::ForeignLink { path, owner } => write!(
+                f,
+                "`{}` is a link that user {owner} made; see where it leads: {}; then remove it",
+                shown(path),
+                command("ls -l", path),
             ),
             Self::FileWritable { path, mode } => write!(
                 f,
-                "others can write to it (mode {mode:04o}); first see that its tokens are yours, then: chmod go-w {}",
-                quoted(path),
+                "others can write to it (mode {mode:04o}); first see that its tokens are yours, then: {}",
+                command("chmod go-w", path),
             ),
             Self::DirectoryWritable { path, mode } => write!(
                 f,
                 "everybody can put files into its directory (mode {mode:04o}); first see that its tokens are \
-                 yours, then: chmod o-w {}",
-                quoted(path),
+                 yours, then: {}",
+                command("chmod o-w", path),
             ),
         }
     }
-}
-
-/// A path as one word of a shell command.
-pub(crate) fn quoted(path: &Path) -> String {
-    format!("'{}'", shown(path).replace('\'', r"'\''"))
-}
-
-/// A path, unless somebody has put a token where a path belongs.
-fn shown(path: &Path) -> String {
-    redact::unless_token(&path.to_string_lossy()).to_owned()
 }
 
 /// Tokens could not be created, rotated or deleted. Nothing was changed.
@@ -186,7 +198,7 @@ pub enum ChangeError {
         name: String,
     },
     /// No token has this id, name or beginning of an id.
-    #[error("no token has the id or name `{}`", .key.escape_debug())]
+    #[error("no token has the id or name `{}`{}", .key.escape_debug(), too_short(.key))]
     NotFound {
         /// What was asked for.
         key: String,
@@ -204,12 +216,12 @@ pub enum ChangeError {
         /// The tokens that it may mean.
         candidates: Vec<TokenRecord>,
     },
-    /// Another process held the store's lock for the whole time.
-    #[error("failed to lock `{}`: another process has held it for {} s; end that process, or try again", shown(.path), .waited.as_secs())]
+    /// Another process, or another thread of this one, held the store's lock for the whole time.
+    #[error("failed to lock `{}`: another process or thread has held it for {}; end that process, or try again", shown(.path), span(*.waited))]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// How long this process waited.
+        /// How long this one waited.
         waited: Duration,
     },
     /// The store cannot be read or written.
@@ -220,6 +232,21 @@ pub enum ChangeError {
 impl From<NameError> for ChangeError {
     fn from(error: NameError) -> Self {
         Self::Invalid(error.into())
+    }
+}
+
+/// What to say to somebody who may have given the beginning of an id.
+fn too_short(key: &str) -> &'static str {
+    let may_begin_id = matches!(key.len(), 1..6)
+        && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if may_begin_id { " (of the beginning of an id, at least 6 characters are needed)" } else { "" }
+}
+
+/// `10 s`, or `30 ms` where that would be `0 s`.
+fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds => format!("{seconds} s"),
     }
 }
 

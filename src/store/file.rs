@@ -1,6 +1,5 @@
 use std::fmt;
-use std::io;
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,13 +10,18 @@ use crate::record::{NewToken, TokenRecord};
 use crate::store::document::Document;
 use crate::store::error::{ChangeError, StoreError, TrustProblem};
 use crate::store::lock::StoreLock;
+use crate::store::outcome::{Created, Deleted, Durability, Rotated};
 use crate::store::replace::{Replaced, create_directory, directory_of, replace};
+use crate::store::trust::Stamp;
 use crate::store::view::{LiveView, read_document};
 use crate::store::{Lookup, TokenStore, format, location, trust};
-use crate::token::{Token, TokenDigest};
+use crate::token::TokenDigest;
 
 const DEFAULT_WINDOW: Duration = Duration::from_millis(10);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a change is made anew because the file was edited meanwhile.
+const ATTEMPTS: usize = 10;
 
 /// Tokens in a file that several processes read and write: a server, and the commands that manage it.
 ///
@@ -40,14 +44,17 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Blocking
 ///
 /// `create`, `rotate` and the `delete` family block the thread: for the freshness window at least, for
-/// the disk, and up to 10 s for the lock. Asynchronous hosts call them in `tokio::task::spawn_blocking`.
-/// Look-ups never block a runtime's worker for longer than a small file takes to read.
+/// the disk, and up to 10 s for the lock. A file that is torn gets 100 ms to settle, from them and from
+/// `open` and `list`; one that is missing gets them too, except from `open`. Asynchronous hosts call all of
+/// these in `tokio::task::spawn_blocking`. Look-ups never block a runtime's worker for longer than a small
+/// file takes to read.
 ///
 /// # Security
 ///
-/// The file must belong to this process's user or to root and must not be writable by anyone else, and
-/// its directory must not be writable by everybody; otherwise it is not read. The promises need a local
-/// file system: network file systems may show an old file for seconds.
+/// The file and its directory must belong to this process's user or to root; the file must not be
+/// writable by anyone else, and the directory not by everybody, unless it is sticky as `/tmp` is; otherwise
+/// the file is not read. The same holds for each link that leads to it and the link's directory. The
+/// promises need a local file system: network file systems may show an old file for seconds.
 #[derive(Clone)]
 pub struct FileTokenStore {
     live: Arc<LiveView>,
@@ -70,7 +77,8 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file cannot be read, parsed or trusted.
+    /// [`StoreError`] if the file cannot be read, parsed or trusted, or if `path` has a token in it or a
+    /// slash at its end.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::options().open(path)
     }
@@ -84,7 +92,8 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoHome`] or [`StoreError::NotAbsolute`].
+    /// [`StoreError::NoHome`], [`StoreError::NotAbsolute`], or an error as of [`open`](Self::open) for a
+    /// path that cannot be one.
     pub fn default_path() -> Result<PathBuf, StoreError> {
         location::default_path()
     }
@@ -94,11 +103,10 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if the file or its directory cannot be looked at.
+    /// [`StoreError::Io`] if the file or its directory cannot be looked at, and
+    /// [`StoreError::PathHoldsToken`].
     pub fn trust_problems(path: impl AsRef<Path>) -> Result<Vec<TrustProblem>, StoreError> {
-        let path = path.as_ref();
-        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
-        trust::problems(&path)
+        trust::problems(&location::named(path.as_ref())?)
     }
 
     /// The store's file.
@@ -228,25 +236,34 @@ impl FileTokenStore {
             StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;
         // While this one waited, a link may have been turned to another file.
         if trust::resolve(self.path())? != target {
-            return Err(StoreError::Changing { path: self.path().to_owned() }.into());
+            return Err(StoreError::Moved { path: self.path().to_owned() }.into());
         }
 
-        let mut document = read_document(&target)?;
-        let answer = change(&mut document, UtcDateTime::now())?;
-        let content =
-            format::write(&document).map_err(|error| StoreError::io("write", &target, error))?;
-        let size = content.len() as u64;
-        if size > trust::MAX_SIZE {
-            return Err(StoreError::TooLarge { path: target, size }.into());
+        // Who edits the file by hand has no lock. The edit may be a revocation: it is not written over.
+        for _ in 0..ATTEMPTS {
+            let read = Stamp::of_file(&target)?;
+            let mut document = read_document(&target)?;
+            let answer = change(&mut document, UtcDateTime::now())?;
+            let content = format::write(&document)
+                .map_err(|error| StoreError::io("write", &target, error))?;
+            let size = content.len() as u64;
+            if size > trust::MAX_SIZE {
+                return Err(StoreError::TooLarge { path: target, size }.into());
+            }
+            let may_replace = || {
+                if !lock.is_at_its_path() {
+                    return Err(StoreError::Moved { path: lock.path().to_owned() });
+                }
+                Ok(Stamp::of_file(&target)? == read)
+            };
+            let replaced = replace(&target, &content, &new_directories, may_replace)?;
+            if let Some(Replaced { at, durability }) = replaced {
+                drop(lock);
+                self.wait_until_seen(at);
+                return Ok((answer, durability));
+            }
         }
-        if !lock.is_at_its_path() {
-            return Err(StoreError::Changing { path: lock.path().to_owned() }.into());
-        }
-        let Replaced { at, durability } = replace(&target, &content, &new_directories)?;
-
-        drop(lock);
-        self.wait_until_seen(at);
-        Ok((answer, durability))
+        Err(StoreError::Changing { path: target }.into())
     }
 
     /// Waits until no view from before the replacement may decide a request any more.
@@ -296,7 +313,7 @@ impl FileTokenStoreOptions {
         self
     }
 
-    /// What to do, once for each change, when another process has held the lock for 200 ms: a
+    /// What to do, once for each change, when somebody else has held the lock for 200 ms: a
     /// command-line program says that it waits.
     pub fn on_lock_wait(mut self, notice: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_lock_wait = Arc::new(notice);
@@ -309,9 +326,7 @@ impl FileTokenStoreOptions {
     ///
     /// As [`FileTokenStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
-        let path = path.as_ref();
-        let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
-        let live = LiveView::open(path, self.window)?;
+        let live = LiveView::open(location::named(path.as_ref())?, self.window)?;
         Ok(FileTokenStore { live: Arc::new(live), options: self })
     }
 
@@ -340,57 +355,86 @@ impl fmt::Debug for FileTokenStoreOptions {
     }
 }
 
-/// Whether a change that every reader sees is also known to outlast a power cut.
-#[derive(Debug)]
-#[must_use]
-pub enum Durability {
-    /// The disk has confirmed it.
-    Confirmed,
-    /// The change was made, but the disk did not confirm it: a power cut may undo it, and bring a
-    /// deleted token back.
-    Unconfirmed(io::Error),
-}
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
 
-/// A new token.
-#[derive(Debug)]
-#[non_exhaustive]
-#[must_use = "this holds the only copy of the token"]
-pub struct Created {
-    /// The secret. It is not kept anywhere else.
-    pub token: Token,
-    /// What the store keeps.
-    pub record: TokenRecord,
-    /// Whether the token is known to outlast a power cut.
-    pub durability: Durability,
-}
+    use super::*;
 
-/// A token with a new secret.
-#[derive(Debug)]
-#[non_exhaustive]
-#[must_use = "this holds the only copy of the new token"]
-pub struct Rotated {
-    /// The new secret. It is not kept anywhere else.
-    pub token: Token,
-    /// What the store keeps from now on.
-    pub record: TokenRecord,
-    /// What the store kept of the old secret, which does not work any more.
-    pub replaced: TokenRecord,
-    /// Whether the change is known to outlast a power cut.
-    pub durability: Durability,
-}
+    /// A store of two tokens, and its file with only the second of them.
+    fn store_and_edit(directory: &Path) -> (FileTokenStore, String) {
+        let options = FileTokenStore::options().freshness_window(Duration::ZERO);
+        let store = options.open(directory.join("tokens")).unwrap();
+        let _ = store.create(NewToken::new().name("kept")).unwrap();
+        let edit = fs::read_to_string(store.path()).unwrap();
+        let _ = store.create(NewToken::new().name("revoked")).unwrap();
+        (store, edit)
+    }
 
-/// Tokens that were deleted.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Deleted {
-    /// What the store kept of them.
-    pub records: Vec<TokenRecord>,
-    /// Whether the deletion is known to outlast a power cut.
-    pub durability: Durability,
-}
+    fn names(store: &FileTokenStore) -> Vec<String> {
+        let records = store.list().unwrap();
+        records.iter().map(|record| record.name().unwrap_or_default().to_owned()).collect()
+    }
 
-impl Deleted {
-    pub(crate) const fn none() -> Self {
-        Self { records: Vec::new(), durability: Durability::Confirmed }
+    #[test]
+    fn an_edit_between_the_reading_and_the_writing_of_a_change_is_kept() {
+        type Edit = fn(&Path, &str);
+        let cases: [(&str, Edit); 3] = [
+            ("in place", |path, edit| fs::write(path, edit).unwrap()),
+            ("by a rename", |path, edit| {
+                let beside = path.with_extension("edit");
+                fs::write(&beside, edit).unwrap();
+                fs::set_permissions(&beside, fs::metadata(path).unwrap().permissions()).unwrap();
+                fs::rename(&beside, path).unwrap();
+            }),
+            ("torn, and then whole", |path, edit| {
+                fs::write(path, &edit[..edit.len() / 2]).unwrap();
+                let (path, edit) = (path.to_owned(), edit.to_owned());
+                thread::spawn(move || fs::write(path, edit).unwrap());
+            }),
+        ];
+        for (case, make) in cases {
+            let directory = tempfile::tempdir().unwrap();
+            let (store, edit) = store_and_edit(directory.path());
+            let times = Cell::new(0);
+            let change = |document: &mut Document, now| {
+                times.set(times.get() + 1);
+                if times.get() == 1 {
+                    make(store.path(), &edit);
+                }
+                document.create(&NewToken::new().name("new"), now)
+            };
+            let ((token, record), _) = store.change(change).unwrap();
+            assert_eq!(names(&store), ["kept", "new"], "{case}");
+            assert_eq!(record.digest(), &token.digest(), "{case}");
+            assert!(times.get() > 1, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_edited_all_the_time_is_not_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, edit) = store_and_edit(directory.path());
+        let times = Cell::new(0);
+        let change = |document: &mut Document, now| {
+            times.set(times.get() + 1);
+            // Another length each time, for not every file system tells times of now apart.
+            let edit = format!("{edit}{}", " ".repeat(times.get()));
+            fs::write(store.path(), edit).unwrap();
+            document.create(&NewToken::new().name("new"), now)
+        };
+        let error = store.change(change).unwrap_err();
+        let expected = format!(
+            "failed to read the token store `{}`: it is being written to; try again",
+            store.path().display(),
+        );
+        assert_eq!((error.to_string(), times.get()), (expected, ATTEMPTS));
+        assert_eq!(names(&store), ["kept"]);
+        let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        left.retain(|entry| {
+            entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b".")
+        });
+        assert!(left.is_empty(), "{left:?}");
     }
 }

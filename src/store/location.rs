@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{self, Path, PathBuf, is_separator};
 
 use crate::redact;
 use crate::store::error::StoreError;
@@ -15,7 +16,26 @@ const FILE: &str = "opencode/auth-tokens.json";
 /// `~/.config/opencode/auth-tokens.json`, on every platform: that is where opencode itself looks.
 /// (`dirs::config_dir` answers differently on macOS and Windows.)
 pub(crate) fn default_path() -> Result<PathBuf, StoreError> {
-    locate(env::var_os, dirs::home_dir())
+    named(&locate(env::var_os, dirs::home_dir())?)
+}
+
+/// The path of a store as somebody named it, made absolute.
+pub(crate) fn named(path: &Path) -> Result<PathBuf, StoreError> {
+    let holds_token = |path: &Path| redact::may_hold_token(&path.to_string_lossy());
+    // Paths are shown, by us and by whoever uses us, so that a token does not get any further.
+    if holds_token(path) {
+        return Err(StoreError::PathHoldsToken);
+    }
+    if path.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator((*last).into())) {
+        let source = io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a slash at its end makes it a directory; name a file in it",
+        );
+        return Err(StoreError::io("open", path, source));
+    }
+    let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
+    // The current directory may have such a name as well.
+    if holds_token(&path) { Err(StoreError::PathHoldsToken) } else { Ok(path) }
 }
 
 fn locate(
@@ -88,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_token_in_a_variable_is_not_repeated() {
-        let error = locate_with(&[(FILE_VARIABLE, "oct_secret")], None).unwrap_err();
+        let error = locate_with(&[(FILE_VARIABLE, "oct_AAECAwQFBgcI")], None).unwrap_err();
         assert_eq!(
             error,
             "failed to find the token store: the variable `OPENCODE_AUTH_TOKENS` is `<contains a token>`, \

@@ -1,12 +1,13 @@
 //! One writer at a time, in all processes.
 
 #[cfg(unix)]
-use std::fs::{self, Metadata};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::store::error::{ChangeError, StoreError};
@@ -41,6 +42,9 @@ impl StoreLock {
             if lock.is_at_its_path() {
                 return Ok(lock);
             }
+            if began.elapsed() >= timeout {
+                return Err(StoreError::Moved { path: lock.path }.into());
+            }
             path = lock.path;
         }
     }
@@ -49,14 +53,12 @@ impl StoreLock {
     pub(crate) fn is_at_its_path(&self) -> bool {
         #[cfg(unix)]
         {
-            use std::os::unix::fs::MetadataExt as _;
-
-            let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-            let held = self.file.metadata().map(identity).ok();
-            let there = fs::symlink_metadata(&self.path).map(identity).ok();
+            let identity = |metadata: &Metadata| identity_of(metadata, &self.path);
+            let held = self.file.metadata().as_ref().map(identity).ok();
+            let there = fs::symlink_metadata(&self.path).as_ref().map(identity).ok();
             held.is_some() && held == there
         }
-        // Elsewhere a file that is open cannot be removed.
+        // It is opened so that nobody can remove it: see `open`.
         #[cfg(not(unix))]
         true
     }
@@ -64,6 +66,21 @@ impl StoreLock {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A thread that waits for a lock, and for whose answer nobody waits any more: a blocked thread cannot
+/// be called off. Whoever wants this lock next takes the thread over, so that a lock that is held for
+/// long does not fill the process with them.
+struct Abandoned {
+    lock_file: Identity,
+    thread: ThreadId,
+    answer: Receiver<io::Result<File>>,
+}
+
+static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
+
+fn abandoned() -> MutexGuard<'static, Vec<Abandoned>> {
+    ABANDONED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock(
@@ -79,24 +96,70 @@ fn lock(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         Err(error) => return Err(failed(error).into()),
     }
-    // A blocked thread is served in turn, where one that polls can starve. If it gets the lock when
-    // nobody waits for it any more, the lock goes with the channel.
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("opencode-auth-lock".to_owned())
-        .spawn(move || sender.send(retry_interrupted(|| file.lock()).map(|()| file)))
-        .map_err(failed)?;
+    // Of this very file: another one that was at the path before may be held for ever.
+    let lock_file = identity_of(&file.metadata().map_err(failed)?, path);
+    let (thread, answer) = match take_over(&lock_file) {
+        Some(Abandoned { thread, answer, .. }) => (thread, answer),
+        None => wait_on_a_thread(file).map_err(failed)?,
+    };
     let patience = PATIENCE.min(wait);
-    let outcome = receiver.recv_timeout(patience).or_else(|_| {
+    let outcome = answer.recv_timeout(patience).or_else(|_| {
         on_wait();
-        receiver.recv_timeout(wait.saturating_sub(patience))
+        answer.recv_timeout(wait.saturating_sub(patience))
     });
-    match outcome {
-        Ok(result) => Ok(result.map_err(failed)?),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(ChangeError::Locked { path: path.to_owned(), waited: timeout })
-        }
+    if let Ok(result) = outcome {
+        return Ok(result.map_err(failed)?);
     }
+    let mut abandoned = abandoned();
+    // The lock may have come at the last moment.
+    if let Ok(result) = answer.try_recv() {
+        return Ok(result.map_err(failed)?);
+    }
+    abandoned.push(Abandoned { lock_file, thread, answer });
+    Err(ChangeError::Locked { path: path.to_owned(), waited: timeout })
+}
+
+fn take_over(lock_file: &Identity) -> Option<Abandoned> {
+    let mut abandoned = abandoned();
+    let position = abandoned.iter().position(|waiting| waiting.lock_file == *lock_file)?;
+    Some(abandoned.swap_remove(position))
+}
+
+/// A blocked thread is served in turn, where one that polls can starve.
+fn wait_on_a_thread(file: File) -> io::Result<(ThreadId, Receiver<io::Result<File>>)> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let wait = move || {
+        let locked = retry_interrupted(|| file.lock()).map(|()| file);
+        let mut abandoned = abandoned();
+        let this = thread::current().id();
+        match abandoned.iter().position(|waiting| waiting.thread == this) {
+            // Nobody wants the lock any more: it goes with the file.
+            Some(position) => drop(abandoned.swap_remove(position)),
+            None => drop(sender.send(locked)),
+        }
+    };
+    let thread = thread::Builder::new().name("opencode-auth-lock".to_owned()).spawn(wait)?;
+    Ok((thread.thread().id(), answer))
+}
+
+/// What tells a lock's file from another one that is at its path later.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity_of(metadata: &Metadata, _path: &Path) -> Identity {
+    use std::os::unix::fs::MetadataExt as _;
+
+    (metadata.dev(), metadata.ino())
+}
+
+/// Its path, for it cannot be removed while it is open.
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+#[cfg(not(unix))]
+fn identity_of(_metadata: &Metadata, path: &Path) -> Identity {
+    path.to_owned()
 }
 
 pub(crate) fn path_beside(store: &Path) -> PathBuf {
@@ -118,6 +181,14 @@ fn open(path: &Path) -> Result<File, StoreError> {
         options.mode(0o600).custom_flags(
             (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed(),
         );
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt as _;
+
+        // Others may read and write it, but not remove or rename it while it is open.
+        const FILE_SHARE_READ_AND_WRITE: u32 = 1 | 2;
+        options.share_mode(FILE_SHARE_READ_AND_WRITE);
     }
     let file =
         options.open(path).map_err(|source| StoreError::io("open the lock file", path, source))?;

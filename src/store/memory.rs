@@ -5,7 +5,7 @@ use time::UtcDateTime;
 use crate::record::{NewToken, TokenRecord};
 use crate::store::document::Document;
 use crate::store::error::{ChangeError, StoreError};
-use crate::store::file::{Created, Deleted, Durability, Rotated};
+use crate::store::outcome::{Created, Deleted, Durability, Rotated};
 use crate::store::{Lookup, TokenStore};
 use crate::token::TokenDigest;
 

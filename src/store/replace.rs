@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::store::error::StoreError;
-use crate::store::file::Durability;
+use crate::store::outcome::Durability;
+use crate::store::shown::shown;
 
+/// A temporary file is called `.<store>.opencode-auth-<random>.tmp`: as nobody else's is.
+const TEMPORARY_INFIX: &str = ".opencode-auth-";
+const TEMPORARY_RANDOM: usize = 12;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A replacement that every reader sees from now on.
@@ -20,20 +24,24 @@ pub(crate) struct Replaced {
 /// Puts `content` in the place of the file `target`, with mode 0600, by way of a temporary file beside
 /// it. The caller holds the store's lock.
 ///
-/// An error means that nothing was replaced.
+/// `may_replace` is asked when everything else is done: what it finds is still so when the file is
+/// replaced, but for some microseconds. With an error or `None`, nothing was replaced.
 pub(crate) fn replace(
     target: &Path,
     content: &[u8],
     new_directories: &[PathBuf],
-) -> Result<Replaced, StoreError> {
+    may_replace: impl FnOnce() -> Result<bool, StoreError>,
+) -> Result<Option<Replaced>, StoreError> {
     let directory = directory_of(target);
     let prefix = temporary_prefix(target);
     remove_leftovers(directory, &prefix);
 
     let mut temporary = tempfile::Builder::new()
         .prefix(&prefix)
+        .rand_bytes(TEMPORARY_RANDOM)
         .suffix(TEMPORARY_SUFFIX)
-        .tempfile_in(directory)
+        // By ourselves, for otherwise the path would be in the error twice.
+        .make_in(directory, create_private)
         .map_err(|source| StoreError::io("create a temporary file in", directory, source))?;
     // To the file itself: the wrapper would put the path into its errors, in which it is already.
     let file = temporary.as_file_mut();
@@ -43,6 +51,9 @@ pub(crate) fn replace(
             file.sync_all()
         })
         .map_err(|source| StoreError::io("write", temporary.path(), source))?;
+    if !may_replace()? {
+        return Ok(None);
+    }
     temporary.persist(target).map_err(|error| StoreError::io("replace", target, error.error))?;
     let at = Instant::now();
 
@@ -53,7 +64,15 @@ pub(crate) fn replace(
         Ok(()) => Durability::Confirmed,
         Err(error) => Durability::Unconfirmed(error),
     };
-    Ok(Replaced { at, durability })
+    Ok(Some(Replaced { at, durability }))
+}
+
+fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Creates the directory and those above it that are missing, with mode 0700, and says which.
@@ -86,12 +105,13 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
             .as_encoded_bytes()
             .strip_prefix(prefix.as_encoded_bytes())
             .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
-        // With a dot it belongs to another store, whose name begins as this one's does and who may be
-        // about to use it.
-        if random_part.is_some_and(|random_part| !random_part.contains(&b'.')) {
+        let is_random = |part: &[u8]| {
+            part.len() == TEMPORARY_RANDOM && part.iter().all(u8::is_ascii_alphanumeric)
+        };
+        if random_part.is_some_and(is_random) {
             let path = directory.join(name);
             if let Err(error) = fs::remove_file(&path) {
-                tracing::debug!(path = %path.display(), %error, "a leftover temporary file stays");
+                tracing::debug!(path = %shown(&path), %error, "a leftover temporary file stays");
             }
         }
     }
@@ -130,7 +150,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
 fn temporary_prefix(target: &Path) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(target.file_name().unwrap_or_default());
-    prefix.push(".");
+    prefix.push(TEMPORARY_INFIX);
     prefix
 }
 

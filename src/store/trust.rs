@@ -53,7 +53,8 @@ impl StoreFile {
 
     /// Reads the whole file, after a check of the directories that lead to it.
     pub(crate) fn read(self, path: &Path) -> Result<Vec<u8>, StoreError> {
-        resolve(path)?;
+        let target = resolve(path)?;
+        self.check_identity(path, &target)?;
         let failed = |source| StoreError::io("read", path, source);
         let mut bytes =
             Vec::with_capacity(usize::try_from(self.stamp.size).unwrap_or_default() + 1);
@@ -61,6 +62,24 @@ impl StoreFile {
         let unchanged = Stamp::of(&self.file.metadata().map_err(failed)?) == self.stamp
             && u64::try_from(bytes.len()).is_ok_and(|length| length == self.stamp.size);
         if unchanged { Ok(bytes) } else { Err(StoreError::Changing { path: path.to_owned() }) }
+    }
+
+    /// Whether the open file is the one that was checked by its name. When it was opened, the name may
+    /// have led elsewhere, through a link of somebody else's that was gone when links were checked.
+    #[cfg(unix)]
+    fn check_identity(&self, path: &Path, target: &Path) -> Result<(), StoreError> {
+        let there = fs::symlink_metadata(target).ok().map(|there| Stamp::of(&there).identity);
+        if there == Some(self.stamp.identity) {
+            return Ok(());
+        }
+        Err(StoreError::Moved { path: path.to_owned() })
+    }
+
+    /// Elsewhere links are not checked, and a file has no identity that `std` tells.
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as it is on Unix")]
+    fn check_identity(&self, _path: &Path, _target: &Path) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -76,6 +95,15 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of the file at `path`, if there is one. Links are not followed.
+    pub(crate) fn of_file(path: &Path) -> Result<Option<Self>, StoreError> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::io("read", path, source)),
+        }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt as _;
@@ -125,7 +153,7 @@ pub(crate) fn problems(path: &Path) -> Result<Vec<TrustProblem>, StoreError> {
         Ok(())
     })?;
     match fs::metadata(&target) {
-        Ok(metadata) => problems.extend(file_problems(path, &metadata)),
+        Ok(metadata) => problems.extend(file_problems(&target, &metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(StoreError::io("open", path, source)),
     }
@@ -177,8 +205,11 @@ fn follow(
 }
 
 fn check_file(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
-    if let Some(problem) = file_problems(path, metadata).into_iter().next() {
-        return Err(StoreError::Untrusted { path: path.to_owned(), problem });
+    if !file_problems(path, metadata).is_empty() {
+        // What mends it is done to the file, not to a link that leads to it.
+        if let Some(problem) = file_problems(&resolve(path)?, metadata).into_iter().next() {
+            return Err(StoreError::Untrusted { path: path.to_owned(), problem });
+        }
     }
     if metadata.len() > MAX_SIZE {
         return Err(StoreError::TooLarge { path: path.to_owned(), size: metadata.len() });
@@ -195,7 +226,7 @@ fn file_problems(path: &Path, metadata: &Metadata) -> Vec<TrustProblem> {
     if metadata.is_file() {
         use std::os::unix::fs::MetadataExt as _;
 
-        problems.extend(foreign_owner(path, metadata));
+        problems.extend(owner_problem(path, metadata));
         if metadata.mode() & 0o022 != 0 {
             let mode = metadata.mode() & 0o7777;
             problems.push(TrustProblem::FileWritable { path: path.to_owned(), mode });
@@ -213,7 +244,7 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     let mode = metadata.mode() & 0o7777;
-    let mut problems = Vec::from_iter(foreign_owner(directory, metadata));
+    let mut problems = Vec::from_iter(owner_problem(directory, metadata));
     // In a sticky directory, such as /tmp, only the owner of a file can exchange it.
     if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
         problems.push(TrustProblem::DirectoryWritable { path: directory.to_owned(), mode });
@@ -224,7 +255,8 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
 /// In a sticky directory anybody can put a link in the place of a file that is not there.
 #[cfg(unix)]
 fn link_problem(link: &Path, metadata: &Metadata) -> Option<TrustProblem> {
-    foreign_owner(link, metadata)
+    let (owner, _) = foreign_owner(metadata)?;
+    Some(TrustProblem::ForeignLink { path: link.to_owned(), owner })
 }
 
 #[cfg(not(unix))]
@@ -239,12 +271,52 @@ fn directory_problems(_directory: &Path, _metadata: &Metadata) -> Vec<TrustProbl
 }
 
 #[cfg(unix)]
-fn foreign_owner(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+fn owner_problem(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+    let (owner, user) = foreign_owner(metadata)?;
+    Some(TrustProblem::ForeignOwner { path: path.to_owned(), owner, user })
+}
+
+/// The owner, and this process's user, if neither that user nor root is the owner.
+#[cfg(unix)]
+fn foreign_owner(metadata: &Metadata) -> Option<(u32, u32)> {
     let owner = std::os::unix::fs::MetadataExt::uid(metadata);
     let user = rustix::process::geteuid().as_raw();
-    (owner != user && owner != 0).then(|| TrustProblem::ForeignOwner {
-        path: path.to_owned(),
-        owner,
-        user,
-    })
+    (owner != user && owner != 0).then_some((owner, user))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// In a directory in which everybody may put files, links come and go.
+    #[test]
+    fn a_file_that_a_link_led_to_is_not_believed_when_the_link_is_gone() {
+        type Then = fn(&Path, &Path);
+        let cases: [(&str, Then); 3] = [
+            ("nothing is there", |link, _| fs::remove_file(link).unwrap()),
+            ("another file is there", |link, other| fs::rename(other, link).unwrap()),
+            ("a link to another file", |link, other| {
+                fs::remove_file(link).unwrap();
+                symlink(other, link).unwrap();
+            }),
+        ];
+        for (case, then) in cases {
+            let directory = tempfile::tempdir().unwrap();
+            let [file, other, link] =
+                ["file", "other", "link"].map(|name| directory.path().join(name));
+            for file in [&file, &other] {
+                fs::write(file, "{}").unwrap();
+                fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            symlink(&file, &link).unwrap();
+            let open = || StoreFile::open(&link).unwrap().unwrap();
+            assert_eq!(open().read(&link).unwrap(), b"{}", "{case}");
+            let opened = open();
+            then(&link, &other);
+            let error = opened.read(&link).unwrap_err();
+            assert!(matches!(error, StoreError::Moved { .. }), "{case}: {error}");
+        }
+    }
 }

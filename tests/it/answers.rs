@@ -81,7 +81,7 @@ async fn absent_credentials_are_told_how_to_get_some() {
 async fn malformed_unknown_and_deleted_tokens_get_the_same_bytes() {
     let (store, deleted) = store_with(Permissions::ALL);
     let id = store.list()[0].id();
-    store.delete(id.as_str()).unwrap();
+    let _ = store.delete(id.as_str()).unwrap();
     let unknown = Token::generate().unwrap();
     let app = guard(AuthLayer::new(store));
     for (case, authorization) in [

@@ -237,6 +237,11 @@ fn no_error_repeats_a_token_that_was_put_in_the_wrong_place() {
         add(&store.delete(&text).unwrap_err());
         add(&store.rotate(&text).unwrap_err());
     }
+    for path in [secret.to_owned(), format!("/srv/{secret}/tokens"), format!("x/{}", &secret[..26])]
+    {
+        add(&FileTokenStore::open(&path).unwrap_err());
+        add(&FileTokenStore::trust_problems(&path).unwrap_err());
+    }
     for name in [secret.to_owned(), format!("my {secret}"), format!("{secret}{secret}")] {
         let refused = store.create(NewToken::new().name(name)).unwrap_err();
         assert!(matches!(&refused, ChangeError::Invalid(_)), "{refused}");

@@ -83,7 +83,7 @@ fn a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once(
     assert_eq!(
         error.to_string(),
         format!(
-            "failed to lock `{}`: another process has held it for {} s; end that process, or try again",
+            "failed to lock `{}`: another process or thread has held it for {} s; end that process, or try again",
             lock.display(),
             timeout.as_secs(),
         ),

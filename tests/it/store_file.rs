@@ -59,6 +59,8 @@ fn a_new_token_has_what_was_asked_for_and_the_defaults_for_the_rest() {
 fn what_cannot_be_is_refused_and_nothing_is_written() {
     let long = "x".repeat(65);
     let token = issue(1).remove(0).0;
+    let is_token = "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters";
+    let blank = "a token's name needs a character that can be seen";
     let controls = "a token's name cannot have control or formatting characters, and this one has";
     let cases = [
         (
@@ -76,10 +78,24 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         ("line break", named("a\nb"), format!("{controls} U+000A")),
         ("ANSI escape", named("\u{1b}[2J"), format!("{controls} U+001B")),
         ("right to left", named("a\u{202e}b"), format!("{controls} U+202E")),
+        ("a token", named(token.expose_secret()), is_token.to_owned()),
+        // What is missing is the checksum of what is there.
+        ("a token cut short", named(&token.expose_secret()[..26]), is_token.to_owned()),
         (
-            "a token",
-            named(token.expose_secret()),
-            "a token's name is shown to everybody, and this one has a token in it".to_owned(),
+            "half a token",
+            named(&format!("my {}", &token.expose_secret()[..16])),
+            is_token.to_owned(),
+        ),
+        ("a space", named(" "), blank.to_owned()),
+        ("no-break spaces", named("\u{a0}\u{2003}"), blank.to_owned()),
+        ("a Hangul filler", named("\u{3164}"), blank.to_owned()),
+        ("a braille blank", named("\u{2800} \u{ffa0}"), blank.to_owned()),
+        ("a variation selector", named("\u{fe0f}"), blank.to_owned()),
+        ("an accent", named("\u{301}"), blank.to_owned()),
+        (
+            "a dash",
+            named("-"),
+            "a token's name cannot be `-`, which lists show for a token without a name".to_owned(),
         ),
         (
             "taken",
@@ -134,6 +150,23 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
             assert!(!directory.path().join("absent").exists(), "{case}");
         }
     });
+}
+
+#[test]
+fn what_is_no_name_for_a_new_token_is_one_in_a_file() {
+    let directory = StoreDirectory::new();
+    let store = directory.open_quick();
+    for name in ["e\u{301}", "oct_backup", "my oct_ token of the office"] {
+        assert_eq!(store.create(named(name)).unwrap().record.name(), Some(name));
+    }
+    // What is there already is read, whatever its name.
+    let file = String::from_utf8(directory.bytes()).unwrap();
+    std::fs::write(
+        directory.file(),
+        file.replace("oct_backup", "oct_AAECAwQFBgcI").replace("e\u{301}", " "),
+    )
+    .unwrap();
+    assert_eq!(names(&store)[..2], [" ", "oct_AAECAwQFBgcI"]);
 }
 
 #[test]
@@ -192,15 +225,22 @@ fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
                 "several tokens have an id that begins with `aaaaaa00000`: aaaaaa000001 (bbbbbb000001), aaaaaa000002",
             ),
         ),
-        ("a beginning that is too short", "ccccc", Err("no token has the id or name `ccccc`")),
+        (
+            "a beginning that is too short",
+            "ccccc",
+            Err(
+                "no token has the id or name `ccccc` (of the beginning of an id, at least 6 characters are needed)",
+            ),
+        ),
         ("more than an id", "cccccc0000010", Err("no token has the id or name `cccccc0000010`")),
+        ("too short for either", "lap", Err("no token has the id or name `lap`")),
         ("names are exact", "laptop", Err("no token has the id or name `laptop`")),
         ("nothing", "", Err("no token has the id or name ``")),
         ("a line break is shown as one", "a\nb", Err(r"no token has the id or name `a\nb`")),
         ("a name that looks like a token", "oct_", Ok("dddddd000001")),
         (
             "a token",
-            "oct_secret",
+            "oct_secret-or-so",
             Err(
                 "no token has this id or name: it looks like a token itself; give the token's id or its name",
             ),
@@ -306,23 +346,33 @@ fn the_next_write_removes_what_a_killed_one_left_and_nothing_else() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
     let kept = [
-        ".auth-tokens.json.mine.AbC123.tmp",
+        ".auth-tokens.json.AbC123.tmp",
+        ".auth-tokens.json.backup.tmp",
+        ".auth-tokens.json.opencode-auth-.tmp",
+        ".auth-tokens.json.opencode-auth-backup.tmp",
+        ".auth-tokens.json.opencode-auth-AbC123AbC123.bak",
+        ".auth-tokens.json.opencode-auth-AbC123AbC12-.tmp",
+        ".auth-tokens.json.opencode-auth-AbC123AbC1234.tmp",
+        ".auth-tokens.json.mine.opencode-auth-AbC123AbC123.tmp",
         ".auth-tokens.json.swp",
         ".auth-tokens.jsonAbC123.tmp",
-        ".other.json.AbC123.tmp",
+        ".other.json.opencode-auth-AbC123AbC123.tmp",
         "auth-tokens.json.AbC123.tmp",
         "auth-tokens.json~",
     ];
-    for name in
-        kept.into_iter().chain([".auth-tokens.json.AbC123.tmp", ".auth-tokens.json.zzzzzz.tmp"])
-    {
+    let left = ["AbC123AbC123", "zzzzzzzzzzzz"]
+        .map(|random| format!(".auth-tokens.json.opencode-auth-{random}.tmp"));
+    for name in kept.into_iter().chain(left.iter().map(String::as_str)) {
         std::fs::write(directory.path().join(name), "").unwrap();
     }
-    std::fs::create_dir(directory.path().join(".auth-tokens.json.AbC124.tmp")).unwrap();
+    std::fs::create_dir(directory.path().join(".auth-tokens.json.opencode-auth-AbC124AbC124.tmp"))
+        .unwrap();
     let _ = store.create(NewToken::new()).unwrap();
     let mut expected: Vec<_> = kept.map(str::to_owned).into();
-    expected
-        .extend([".auth-tokens.json.AbC124.tmp", FILE, "auth-tokens.json.lock"].map(str::to_owned));
+    expected.extend(
+        [".auth-tokens.json.opencode-auth-AbC124AbC124.tmp", FILE, "auth-tokens.json.lock"]
+            .map(str::to_owned),
+    );
     expected.sort();
     assert_eq!(directory.entries(), expected);
 }

@@ -54,7 +54,12 @@ fn a_link_that_is_turned_while_a_change_waits_is_not_written_past() {
     std::os::unix::fs::symlink(&new, &link).unwrap();
     drop(lock);
     let error = waiting.join().unwrap().unwrap_err();
-    assert!(matches!(error, ChangeError::Store(StoreError::Changing { .. })), "{error}");
+    assert!(matches!(error, ChangeError::Store(StoreError::Moved { .. })), "{error}");
+    let expected = format!(
+        "failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again",
+        link.display(),
+    );
+    assert_eq!(error.to_string(), expected);
     assert_eq!(fs::read(&old).unwrap(), fs::read(&new).unwrap());
     assert_eq!(store.delete("ci").unwrap().records.len(), 1);
 }
@@ -105,6 +110,87 @@ fn a_file_that_is_exchanged_while_it_is_checked_is_not_believed() {
         }
     });
     assert!(opened > 10, "opened {opened} times");
+}
+
+/// How many threads of this process wait for a lock.
+#[cfg(target_os = "linux")]
+fn lock_waiters() -> usize {
+    let names =
+        fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path().join("comm"));
+    // A thread may end while it is looked at.
+    names
+        .filter_map(|name| fs::read_to_string(name).ok())
+        .filter(|name| name.starts_with("opencode-auth-l"))
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_that_is_held_for_long_costs_one_thread_and_is_got_when_it_is_free() {
+    let directory = StoreDirectory::new();
+    let (_, lock) = locked_store(&directory);
+    let store = FileTokenStore::options()
+        .lock_timeout(Duration::from_millis(5))
+        .open(directory.file())
+        .unwrap();
+    let before = lock_waiters();
+    for _ in 0..100 {
+        let error = store.delete("ci").unwrap_err();
+        let expected = format!(
+            "failed to lock `{}`: another process or thread has held it for 5 ms; end that process, or try again",
+            lock_of(&directory).display(),
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    // Other tests make and end threads of this name, but not so many.
+    assert!(lock_waiters() < before + 20, "{before} before, {} now", lock_waiters());
+
+    // The thread that is left over has the lock for whoever takes it over, or lets it go.
+    let waiting = delete_meanwhile(&directory.open());
+    drop(lock);
+    assert_eq!(waiting.join().unwrap().unwrap(), 1);
+    let store = directory.open();
+    for name in ["a", "b"] {
+        let _ = store.create(NewToken::new().name(name)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn who_waited_in_vain_does_not_keep_the_lock_when_it_is_free() {
+    let directory = StoreDirectory::new();
+    let (store, lock) = locked_store(&directory);
+    let hasty = FileTokenStore::options().lock_timeout(Duration::from_millis(5));
+    assert!(hasty.open(directory.file()).unwrap().delete("ci").is_err());
+    drop(lock);
+    assert_eq!(store.delete("ci").unwrap().records.len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_somebody_exchanges_all_the_time_is_given_up_in_time() {
+    let directory = StoreDirectory::new();
+    let store = FileTokenStore::options()
+        .lock_timeout(Duration::from_millis(30))
+        .open(directory.file())
+        .unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let exchange = || {
+            let beside = directory.path().join("beside");
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(&beside, "").unwrap();
+                fs::rename(&beside, lock_of(&directory)).unwrap();
+            }
+        };
+        scope.spawn(exchange);
+        for _ in 0..50 {
+            let began = Instant::now();
+            let outcome = store.create(NewToken::new());
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {outcome:?}", began.elapsed());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 /// opencode runs shells: its blocking pool may well be full.

@@ -188,6 +188,65 @@ fn what_may_not_be_read_is_refused_and_what_is_roots_is_trusted() {
 }
 
 #[test]
+fn what_its_owner_may_not_read_or_write_is_mended_by_its_owner() {
+    if !is_root() {
+        return skip("running as another user takes root");
+    }
+    const DENIED: &str = "Permission denied (os error 13)";
+    for (case, file_mode, directory_mode, lock_mode, expected) in [
+        ("all is well", 0o600, 0o700, 0o600, "created"),
+        (
+            "the file",
+            0o000,
+            0o700,
+            0o600,
+            "failed to open `{}/auth-tokens.json`: DENIED; chmod u+r '{}/auth-tokens.json'",
+        ),
+        (
+            "no search",
+            0o600,
+            0o000,
+            0o600,
+            "failed to open `{}/auth-tokens.json`: DENIED; chmod u+rwx '{}'",
+        ),
+        (
+            "no new files",
+            0o600,
+            0o500,
+            0o600,
+            "failed to create a temporary file in `{}`: DENIED; chmod u+rwx '{}'",
+        ),
+        (
+            "the lock",
+            0o600,
+            0o700,
+            0o400,
+            "failed to open the lock file `{}/auth-tokens.json.lock`: DENIED; chmod u+rw '{}/auth-tokens.json.lock'",
+        ),
+    ] {
+        let directory = StoreDirectory::with(render([]));
+        let lock = lock_of(&directory.file());
+        fs::write(&lock, "").unwrap();
+        for (path, mode) in [
+            (directory.file(), file_mode),
+            (lock, lock_mode),
+            (directory.path().to_owned(), directory_mode),
+        ] {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            set_mode(&path, mode);
+        }
+        let mut command = role("create", &directory.file(), "");
+        command.uid(NOBODY).gid(NOBODY);
+        let Some(report) = Process::start(&mut command).report() else {
+            return skip("this program cannot be run as another user where it lies");
+        };
+        let expected =
+            expected.replace("{}", directory.path().to_str().unwrap()).replace("DENIED", DENIED);
+        assert_eq!(report, expected, "{case}");
+    }
+}
+
+#[test]
 fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
     type Make = fn(&Path);
     let cases: [(&str, Make, &str); 4] = [
@@ -233,8 +292,35 @@ fn the_link_of_a_stranger_is_not_followed() {
         eprintln!("skipped: the link cannot be given away: {error}");
         return;
     }
+    // No `chown` is advised: it would give away what the link leads to.
     let error = FileTokenStore::open(&link).unwrap_err().to_string();
-    assert!(error.contains("belongs to user 65534"), "{error}");
+    let expected = "failed to trust the token store `LINK`: `LINK` is a link that user 65534 made; see where \
+                    it leads: ls -l 'LINK'; then remove it";
+    assert_eq!(error, expected.replace("LINK", link.to_str().unwrap()));
+}
+
+#[test]
+fn what_mends_a_file_is_not_done_to_a_link_that_leads_to_it() {
+    let directory = StoreDirectory::new();
+    let target = directory.path().join("target");
+    write_private(&target, render([]));
+    symlink("target", directory.file()).unwrap();
+    let refused = || {
+        let error = FileTokenStore::open(directory.file()).unwrap_err().to_string();
+        let problems = FileTokenStore::trust_problems(directory.file()).unwrap();
+        assert!(error.ends_with(&problems[0].to_string()), "{error}");
+        error
+    };
+    set_mode(&target, 0o620);
+    let mends = format!("chmod go-w '{}'", target.display());
+    assert!(refused().ends_with(&mends), "{}", refused());
+    set_mode(&target, 0o600);
+    if !is_root() {
+        return skip("files of other users take root");
+    }
+    chown(&target, Some(NOBODY), None).unwrap();
+    let mends = format!("chown 0 '{}'", target.display());
+    assert!(refused().ends_with(&mends), "{}", refused());
 }
 
 #[test]

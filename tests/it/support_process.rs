@@ -101,6 +101,13 @@ fn other_process() {
             Ok(_) => "opened".to_owned(),
             Err(error) => error.to_string(),
         }),
+        "create" => {
+            report(match FileTokenStore::open(&store).map(|store| store.create(NewToken::new())) {
+                Ok(Ok(_)) => "created".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            })
+        }
         "delete-each" => delete_each(&store, &argument),
         "create-each" => create_each(&store, &argument),
         "work" => work(&store, &argument),

@@ -109,7 +109,7 @@ fn cases(store: &MemoryTokenStore) -> Vec<Case> {
         add(State::Expired, presented(&token));
 
         let deleted = store.create(new()).unwrap();
-        store.delete(deleted.record.id().as_str()).unwrap();
+        let _ = store.delete(deleted.record.id().as_str()).unwrap();
         add(State::Deleted, presented(&deleted.token));
 
         add(State::Unknown, presented(&Token::generate().unwrap()));

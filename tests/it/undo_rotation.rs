@@ -37,7 +37,7 @@ fn what_has_changed_since_is_left_alone() {
     assert!(matches!(&error, ChangeError::NotFound { key } if key == created.record.id().as_str()));
     assert!(knows(&store, &second.token));
 
-    store.delete("ci").unwrap();
+    let _ = store.delete("ci").unwrap();
     assert!(matches!(store.undo_rotation(second), Err(ChangeError::NotFound { .. })));
     assert_eq!(store.list().unwrap(), []);
 }

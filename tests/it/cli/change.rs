@@ -48,7 +48,7 @@ fn who_has_waited_for_ten_seconds_gives_up() {
     let began = Instant::now();
     home.run(&["create"]).is(1, "", str![[r#"
 Another process is changing the tokens: waiting for it.
-error: failed to lock `[HOME]/.config/opencode/auth-tokens.json.lock`: another process has held it for 10 s; end that process, or try again
+error: failed to lock `[HOME]/.config/opencode/auth-tokens.json.lock`: another process or thread has held it for 10 s; end that process, or try again
 
 "#]]);
     assert!((10..20).contains(&began.elapsed().as_secs()));

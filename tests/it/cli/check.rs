@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
 
 use snapbox::str;
 use time::Duration;
@@ -78,7 +78,7 @@ Until that is mended the file is not used: servers do not start, or answer 503.
 
 "#]], "");
     home.run(&["list"]).is(1, "", str![[r#"
-error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json`: others can write to it (mode 0666); first see that its tokens are yours, then: chmod go-w '[HOME]/.config/opencode/auth-tokens.json'
+error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json`: everybody can put files into its directory (mode 0777); first see that its tokens are yours, then: chmod o-w '[HOME]/.config/opencode'
 
 "#]]);
     assert_eq!(fs::metadata(home.store_path()).unwrap().mode() & 0o777, 0o666);
@@ -137,6 +137,21 @@ error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json
 }
 
 #[test]
+fn a_link_of_somebody_else_is_to_be_removed_and_not_to_be_given_away() {
+    let home = Home::new();
+    fs::create_dir_all(home.store_directory()).unwrap();
+    symlink("/etc/passwd", home.store_path()).unwrap();
+    if let Err(error) = lchown(home.store_path(), Some(DAEMON), None) {
+        eprintln!("skipped: only root can give a link away: {error}");
+        return;
+    }
+    home.run(&["list"]).is(1, "", str![[r#"
+error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json`: `[HOME]/.config/opencode/auth-tokens.json` is a link that user 1 (daemon) made; see where it leads: ls -l '[HOME]/.config/opencode/auth-tokens.json'; then remove it
+
+"#]]);
+}
+
+#[test]
 fn root_makes_no_store_in_the_home_of_somebody_else() {
     let home = Home::new();
     if let Err(error) = chown(home.path(), Some(DAEMON), None) {
@@ -154,6 +169,27 @@ Until that is mended the file is not used: servers do not start, or answer 503.
 
 "#]], "");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_lock_that_is_held_is_told() {
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    let lock = fs::File::create(home.store_directory().join("auth-tokens.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let answer = home.run(&["check"]);
+    answer.is(
+        0,
+        str![[r#"
+The tokens are in [HOME]/.config/opencode/auth-tokens.json
+Fine: its format is right, and nobody but you or root can write to it.
+It holds 1 token, none expired.
+Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.
+
+"#]],
+        "",
+    );
+    drop(lock);
+    assert!(!home.run(&["check"]).stdout.contains("Note"));
 }
 
 #[test]

@@ -221,11 +221,11 @@ error: failed to create the token: a token's name cannot have control or formatt
 "#]]);
     // Not even in part: what is written to a terminal or a log of a build stays there.
     refused(&["--name", &token]).is(1, "", str![[r#"
-error: failed to create the token: a token's name is shown to everybody, and this one has a token in it
+error: failed to create the token: a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters
 
 "#]]);
-    refused(&["--name", &format!("old: {token}")]).is(1, "", str![[r#"
-error: failed to create the token: a token's name is shown to everybody, and this one has a token in it
+    refused(&["--name", &format!("old: {}", &token[..26])]).is(1, "", str![[r#"
+error: failed to create the token: a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters
 
 "#]]);
 

@@ -92,7 +92,7 @@ error: failed to delete the token: no token has the id or name `nobody`; see the
 "#]]);
     // Too short for the beginning of an id.
     home.run(&["delete", "aaaaa"]).is(1, "", str![[r#"
-error: failed to delete the token: no token has the id or name `aaaaa`; see them with: opencode-auth token list
+error: failed to delete the token: no token has the id or name `aaaaa` (of the beginning of an id, at least 6 characters are needed); see them with: opencode-auth token list
 
 "#]]);
     home.run(&["delete", ""]).is(1, "", str![[r#"
@@ -154,9 +154,9 @@ fn it_has_to_be_said_which() {
         "",
         str![[r#"
 error: the following required arguments were not provided:
-  <ID|NAME>...
+  <ID|NAME|--expired>
 
-Usage: opencode-auth token delete <ID|NAME>...
+Usage: opencode-auth token delete <ID|NAME|--expired>
 
 For more information, try '--help'.
 
@@ -168,7 +168,7 @@ For more information, try '--help'.
         str![[r#"
 error: the argument '--expired' cannot be used with '[ID|NAME]...'
 
-Usage: opencode-auth token delete --expired [ID|NAME]...
+Usage: opencode-auth token delete <ID|NAME|--expired>
 
 For more information, try '--help'.
 

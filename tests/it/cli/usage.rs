@@ -4,7 +4,7 @@ use std::fs;
 
 use snapbox::str;
 
-use super::support::{Answer, BINARY, Home};
+use super::support::{Answer, BINARY, Home, set_mode};
 
 const COMMANDS: [&str; 7] = ["create", "list", "delete", "rotate", "path", "check", "completions"];
 
@@ -206,6 +206,20 @@ For more information, try '--help'.
 
 "#]],
     );
+    let slash = "a slash at its end makes it a directory; name a file in it";
+    for command in ["path", "list", "check", "create"] {
+        let answer = home.run(&[command, "--store", "here/"]);
+        answer.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
+        let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcI"]);
+        answer.is(1, "", str![[r#"
+error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+
+"#]]);
+    }
+    path(&[], &[("OPENCODE_AUTH_TOKENS", "/srv/oct_AAECAwQFBgcI")]).is(1, "", str![[r#"
+error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+
+"#]]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
@@ -221,6 +235,41 @@ fn the_file_can_be_named_before_and_after_the_command() {
     assert!(!home.store_path().exists());
 }
 
+/// What it is in the program's output as well, apart from that of `path`, which a script reads.
+#[test]
+fn a_path_is_shown_without_what_a_terminal_would_interpret() {
+    let home = Home::new();
+    let directory = home.path().join("\u{1b}[2J\nx");
+    fs::create_dir(&directory).unwrap();
+    let store = directory.join("tokens");
+    let store = store.to_str().unwrap();
+    let printable = |answer: &Answer| {
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(!said.contains('\u{1b}') && !said.contains("\nx"), "{said}");
+        assert!(said.contains(r"\u{1b}[2J\nx/tokens"), "{said}");
+    };
+    for command in ["list", "check", "create", "check"] {
+        let answer = home.run(&[command, "--store", store]);
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        printable(&answer);
+    }
+    let path = home.run(&["path", "--store", store]);
+    assert_eq!(path.stdout, format!("{store}\n"));
+    fs::remove_file(format!("{store}.lock")).unwrap();
+    fs::create_dir(format!("{store}.lock")).unwrap();
+    printable(&home.run(&["check", "--store", store]));
+    set_mode(store.as_ref(), 0o666);
+    for command in ["list", "check"] {
+        let answer = home.run(&[command, "--store", store]);
+        printable(&answer);
+        // There is nothing to paste that would act on another file.
+        assert!(
+            !format!("{}{}", answer.stdout, answer.stderr).contains("chmod go-w '"),
+            "{answer:?}"
+        );
+    }
+}
+
 #[test]
 fn a_token_in_the_wrong_place_is_not_repeated() {
     let home = Home::new();
@@ -233,11 +282,18 @@ fn a_token_in_the_wrong_place_is_not_repeated() {
         &["create", "--name", token],
         &["delete", token],
         &["list", "--store", token],
+        &["create", "--store", token],
+        &["check", "--store", token],
+        &["path", "--store", token],
+        &["list", "--store", &format!("./x/{}/y", &token[..20])],
         &["delete", "a", &format!("--{token}")],
+        &["list", &token[..16]],
+        &["list", &token.replacen('o', "%6f", 1)],
+        &["create", "--name", &token[..16]],
     ] {
         let output = home.command(arguments).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!said.contains(&token[4..]), "{arguments:?}: {said}");
+        assert!(!said.contains(&token[4..16]), "{arguments:?}: {said}");
         assert!(!said.is_empty(), "{arguments:?}");
     }
 }
