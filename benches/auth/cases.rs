@@ -20,7 +20,7 @@ use opencode_auth::{
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tower::{Layer as _, Service, ServiceExt as _};
-use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 
 use crate::store_file;
 
@@ -100,6 +100,12 @@ fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
     let mut cases = vec![
         allowed(BARE.to_owned(), token, served(router())),
         allowed(STATIC.to_owned(), token, with_static_token(token)),
+        request_case(
+            "the same around the router".to_owned(),
+            static_token_layer(token).layer(served(router())),
+            Template::new("/config", Some(token)),
+            StatusCode::OK,
+        ),
         allowed("axum from_fn, one static token".to_owned(), token, with_from_fn(token)),
     ];
     for (policy_name, policy) in POLICIES {
@@ -234,14 +240,22 @@ fn expected_header(token: &Token) -> HeaderValue {
 }
 
 fn with_static_token(token: &Token) -> Router {
+    served(router().layer(static_token_layer(token)))
+}
+
+fn static_token_layer(token: &Token) -> ValidateRequestHeaderLayer<impl Validate> {
     let expected = expected_header(token);
-    served(router().layer(ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
+    ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
         if request.headers().get(AUTHORIZATION) == Some(&expected) {
             return Ok(());
         }
         Err(StatusCode::UNAUTHORIZED.into_response())
-    })))
+    })
 }
+
+trait Validate: ValidateRequest<Body, ResponseBody = Body> + Clone + Send + Sync + 'static {}
+
+impl<V: ValidateRequest<Body, ResponseBody = Body> + Clone + Send + Sync + 'static> Validate for V {}
 
 fn with_from_fn(token: &Token) -> Router {
     let expected = expected_header(token);
