@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::http::header::AUTHORIZATION;
@@ -133,6 +133,8 @@ fn admit<B, R: From<Bytes>>(
 fn now() -> SystemTime {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
+        use std::time::Duration;
+
         const TICK: Duration = Duration::from_millis(10);
         let last_tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         if let Ok(since_1970) = Duration::try_from(last_tick)
