@@ -27,6 +27,21 @@ use crate::service::{AuthService, Config};
 /// belongs there, for a preflight carries no credentials, and so do tracing and compression, which
 /// change the type of the response's body.
 ///
+/// Around the whole router it costs less than inside it, where axum makes a service of each route for each
+/// request:
+///
+/// ```no_run
+/// use axum::{Router, ServiceExt, extract::Request};
+/// use opencode_auth::{AuthLayer, FileTokenStore};
+/// use tower::Layer as _;
+///
+/// # async fn serve(listener: tokio::net::TcpListener, router: Router) -> Result<(), Box<dyn std::error::Error>> {
+/// let app = AuthLayer::new(FileTokenStore::open_default()?).layer(router);
+/// axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Two of these layers around one route need [`forward_credentials`](Self::forward_credentials) on the
 /// outer one, which otherwise takes the header off.
 ///
