@@ -214,7 +214,7 @@ impl Policy {
             }
             return self.judge(method, path).into();
         };
-        let is_fixed = is_nested_at_fixed_path(request);
+        let is_fixed = is_nested_at_fixed_path(request, original);
         if self.is_public(method, path) || (is_fixed && self.is_public(method, original)) {
             return Explanation::PUBLIC;
         }
@@ -261,11 +261,16 @@ impl Rules {
     }
 }
 
-/// Whether `nest` took off what the server wrote, and nothing that the sender chose, as with
-/// `nest("/{tenant}", ...)`. Only then does the original path say which route runs. A path that something
-/// else than `nest` has changed says nothing of it either.
-fn is_nested_at_fixed_path<B>(request: &Request<B>) -> bool {
-    request.extensions().get::<NestedPath>().is_some_and(|nested| !nested.as_str().contains('{'))
+/// Whether `nest` made the path of the original one, and took off what the server wrote: nothing that the
+/// sender chose, as with `nest("/{tenant}", ...)`. Only then does the original path say which route runs. A
+/// path that something else than `nest` has changed says nothing of it either.
+fn is_nested_at_fixed_path<B>(request: &Request<B>, original: &str) -> bool {
+    let path = request.uri().path();
+    request.extensions().get::<NestedPath>().map(NestedPath::as_str).is_some_and(|nested| {
+        let rest = original.strip_prefix(nested.trim_end_matches('/'));
+        !nested.contains('{')
+            && rest.is_some_and(|rest| rest == path || (rest.is_empty() && path == "/"))
+    })
 }
 
 /// `None` for a method of which nothing is known: a route that takes any method may do anything.

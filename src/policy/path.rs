@@ -104,16 +104,17 @@ impl PathPrefix {
     /// Makes any text a prefix. Slashes in front, behind and between are put right, escapes are
     /// decoded and dot segments resolved, for a prefix that no request can match would protect nothing.
     pub(crate) fn new(text: &str) -> Self {
-        let mut segments: Vec<Vec<u8>> = Vec::new();
-        for segment in text.split('/') {
-            let decoded: Vec<u8> = percent_decode(segment.as_bytes()).collect();
-            match &*decoded {
+        // Decoded as a whole, so that an escaped slash is one: inside a segment no request could match it.
+        let decoded: Vec<u8> = percent_decode(text.as_bytes()).collect();
+        let mut segments: Vec<&[u8]> = Vec::new();
+        for segment in decoded.split(|byte| *byte == b'/') {
+            match segment {
                 b"" | b"." => {}
                 b".." => drop(segments.pop()),
-                _ => segments.push(decoded),
+                _ => segments.push(segment),
             }
         }
-        Self { path: segments.iter().flat_map(|segment| [b"/", &**segment].concat()).collect() }
+        Self { path: segments.iter().flat_map(|segment| [b"/", *segment].concat()).collect() }
     }
 }
 
@@ -318,8 +319,15 @@ mod tests {
 
     #[test]
     fn any_text_makes_a_sound_prefix() {
-        for text in ["/api/v1", "api/v1", "/api/v1/", "//api//v1//", "/api/./x/../v1", "/%61pi/v1"]
-        {
+        for text in [
+            "/api/v1",
+            "api/v1",
+            "/api/v1/",
+            "//api//v1//",
+            "/api/./x/../v1",
+            "/%61pi/v1",
+            "/api%2Fv1%2f",
+        ] {
             assert_eq!(PathPrefix::new(text), PathPrefix::new("/api/v1"), "{text}");
         }
         for text in ["", "/", "//", ".", "..", "/../.."] {
