@@ -31,11 +31,18 @@ pub(crate) fn refused<B>(
 /// A method or path as it may be logged: not too long, without characters that a terminal or a log
 /// takes for something else, and without a token that somebody put there.
 fn shown(text: &str) -> String {
-    let mut end = text.len().min(LONGEST);
+    // Where it is cut, there may be as much of a token as is not told for one, so that more is searched: 16
+    // characters, each percent-encoded twice.
+    let searched = cut(text, LONGEST + 16 * 5);
+    let shown = if redact::may_hold_token(searched) { redact::HIDDEN } else { cut(text, LONGEST) };
+    shown.escape_default().to_string()
+}
+
+/// So many bytes of the text, or a few less where a character would be cut.
+fn cut(text: &str, longest: usize) -> &str {
+    let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    // Of the whole text: where it is cut, there may be as much of a token as is not told for one.
-    let shown = if redact::may_hold_token(text) { redact::HIDDEN } else { &text[..end] };
-    shown.escape_default().to_string()
+    &text[..end]
 }

@@ -1,5 +1,6 @@
 mod name;
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use time::{Date, OffsetDateTime, UtcDateTime};
 pub use self::name::NameError;
 pub(crate) use self::name::TokenName;
 use crate::permission::Permissions;
+use crate::redact;
 use crate::timestamp;
 use crate::token::{RandomError, Token, TokenDigest, TokenId};
 
@@ -152,7 +154,7 @@ impl Serialize for TokenRecord {
 /// let read_only = NewToken::new().name("dashboard").permissions(Permissions::READ).expires(Expiry::days(30));
 /// # let _ = read_only;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a `NewToken` is only a description: give it to a store's `create`"]
 pub struct NewToken {
     name: Option<String>,
@@ -166,9 +168,9 @@ impl NewToken {
         Self { name: None, permissions: Permissions::ALL, expiry: Expiry::default() }
     }
 
-    /// Names the token: 1 to 64 characters, none of them a control or formatting character, and not
-    /// the name of another token of the store. At least one of them can be seen. A name is shown, so it cannot have a token in it, nor
-    /// the first half of one: `oct_` and 12 characters of base64url.
+    /// Names the token: 1 to 64 characters, at least one of which can be seen, none of them a control or
+    /// formatting character, and not the name of another token of the store. A name is shown, so it cannot
+    /// have a token in it, nor the first half of one: `oct_` and 12 characters of base64url.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -205,6 +207,17 @@ impl NewToken {
             self.expiry.starting_at(now)?,
         )?;
         Ok((token, record))
+    }
+}
+
+impl fmt::Debug for NewToken {
+    /// A name is only checked when the token is made, so that it may be a secret until then.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewToken")
+            .field("name", &self.name.as_deref().map(redact::unless_token))
+            .field("permissions", &self.permissions)
+            .field("expiry", &self.expiry)
+            .finish()
     }
 }
 

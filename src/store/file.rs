@@ -254,6 +254,10 @@ impl FileTokenStore {
                 if !lock.is_at_its_path() {
                     return Err(StoreError::Moved { path: lock.path().to_owned() });
                 }
+                // A link may have been put in the file's place, or turned to another.
+                if trust::resolve(self.path())? != target {
+                    return Err(StoreError::Moved { path: self.path().to_owned() });
+                }
                 Ok(Stamp::of_file(&target)? == read)
             };
             let replaced = replace(&target, &content, &new_directories, may_replace)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ impl StoreLock {
     /// Locks the file `<store>.lock`, which is never deleted. The data file itself cannot be the lock:
     /// each write replaces it, and a writer that waits for the old one loses the update of the new one.
     ///
-    /// `on_wait` is called once if another process holds the lock for a noticeable time.
+    /// `on_wait` is called if somebody else holds the lock for a noticeable time.
     pub(crate) fn acquire(
         store: &Path,
         timeout: Duration,
@@ -104,18 +104,22 @@ fn lock(
     };
     let patience = PATIENCE.min(wait);
     let outcome = answer.recv_timeout(patience).or_else(|_| {
-        on_wait();
+        if wait > PATIENCE {
+            on_wait();
+        }
         answer.recv_timeout(wait.saturating_sub(patience))
     });
     if let Ok(result) = outcome {
         return Ok(result.map_err(failed)?);
     }
     let mut abandoned = abandoned();
-    // The lock may have come at the last moment.
-    if let Ok(result) = answer.try_recv() {
-        return Ok(result.map_err(failed)?);
+    match answer.try_recv() {
+        // It came at the last moment.
+        Ok(result) => return Ok(result.map_err(failed)?),
+        Err(TryRecvError::Empty) => abandoned.push(Abandoned { lock_file, thread, answer }),
+        // The thread is no more, and there is nothing to take over.
+        Err(TryRecvError::Disconnected) => {}
     }
-    abandoned.push(Abandoned { lock_file, thread, answer });
     Err(ChangeError::Locked { path: path.to_owned(), waited: timeout })
 }
 

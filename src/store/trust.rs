@@ -23,7 +23,8 @@ pub(crate) struct StoreFile {
 impl StoreFile {
     /// Opens the file; `None` if there is none.
     ///
-    /// All checks are made on the open file, not on its name: the name may lead elsewhere a moment later.
+    /// All of these checks are made on the open file, not on its name: the name may lead elsewhere a moment
+    /// later.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
         let mut options = OpenOptions::new();
         options.read(true);

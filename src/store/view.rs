@@ -51,7 +51,7 @@ pub(crate) struct LiveView {
 /// What one look found.
 #[derive(Debug)]
 struct View {
-    /// The last start of a request that it may decide: when the look began, and the window. `None` is never.
+    /// The last start of a request that it may decide: when the look began, and the window. `None` if there is none.
     last_start: Option<Instant>,
     index: Result<Arc<Index>, StoreError>,
 }
