@@ -59,6 +59,19 @@ impl Token {
         TokenDigest::of_text(&self.text)
     }
 
+    /// Whether there is all of a token but its checksum in the text, which follows from the rest. A path that
+    /// looks like one, as `oct_administrator` does, may be one's own, so that more is asked here than of
+    /// what is to be shown (`redact`): 22 characters that encode 128 bits, in both cases.
+    pub(crate) fn is_within(text: &str) -> bool {
+        text.as_bytes().windows(CHECKED).any(|window| {
+            window.starts_with(PREFIX)
+                && is_base64url(window)
+                && is_canonical(window)
+                && window[PREFIX.len()..].iter().any(u8::is_ascii_lowercase)
+                && window.iter().any(u8::is_ascii_uppercase)
+        })
+    }
+
     fn from_random(random: &[u8; RANDOM_BYTES]) -> Self {
         let mut text = Zeroizing::new([0; LENGTH]);
         text[..PREFIX.len()].copy_from_slice(PREFIX);
@@ -106,20 +119,23 @@ pub struct RandomError(#[source] Box<dyn std::error::Error + Send + Sync>);
 fn token_text(text: &[u8]) -> Result<&[u8; LENGTH], ParseTokenError> {
     let text: &[u8; LENGTH] = text.try_into().map_err(|_| ParseTokenError)?;
     let (checked, checksum) = text.split_at(CHECKED);
-    // 128 bits fill 21 characters and the first two bits of another. The other four have to be zero, for
-    // otherwise a token would have several texts.
-    let is_canonical = matches!(checked[CHECKED - 1], b'A' | b'Q' | b'g' | b'w');
     let is_token = checked.starts_with(PREFIX)
         && is_base64url(text)
-        && is_canonical
+        && is_canonical(checked)
         && checksum == checksum_of(checked);
     if is_token { Ok(text) } else { Err(ParseTokenError) }
 }
 
 /// Without an early end, which lets the compiler look at many characters at once.
-fn is_base64url(text: &[u8; LENGTH]) -> bool {
+fn is_base64url(text: &[u8]) -> bool {
     let is_of_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
     text.iter().fold(true, |all, byte| all & is_of_alphabet(byte))
+}
+
+/// 128 bits fill 21 characters and the first two bits of another. The other four have to be zero, for
+/// otherwise a token would have several texts.
+fn is_canonical(checked: &[u8]) -> bool {
+    matches!(checked.last(), Some(b'A' | b'Q' | b'g' | b'w'))
 }
 
 /// Written out because each request needs it, and an encoder for any length takes three times as long.

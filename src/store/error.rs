@@ -31,7 +31,7 @@ pub enum StoreError {
         /// Its value.
         value: PathBuf,
     },
-    /// Where the path of the store belongs there is a token, or half of one. It is not repeated.
+    /// Where the path of the store belongs there is a token. It is not repeated.
     #[error(
         "failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file"
     )]

@@ -7,6 +7,7 @@ use std::path::{self, Path, PathBuf, is_separator};
 
 use crate::redact;
 use crate::store::error::StoreError;
+use crate::token::Token;
 
 const FILE_VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
 const CONFIG_VARIABLE: &str = "XDG_CONFIG_HOME";
@@ -21,9 +22,8 @@ pub(crate) fn default_path() -> Result<PathBuf, StoreError> {
 
 /// The path of a store as somebody named it, made absolute.
 pub(crate) fn named(path: &Path) -> Result<PathBuf, StoreError> {
-    let holds_token = |path: &Path| redact::may_hold_token(&path.to_string_lossy());
-    // Paths are shown, by us and by whoever uses us, so that a token does not get any further.
-    if holds_token(path) {
+    // Hosts show the path, so that a token does not get any further.
+    if Token::is_within(&path.to_string_lossy()) {
         return Err(StoreError::PathHoldsToken);
     }
     if path.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator((*last).into())) {
@@ -33,9 +33,7 @@ pub(crate) fn named(path: &Path) -> Result<PathBuf, StoreError> {
         );
         return Err(StoreError::io("open", path, source));
     }
-    let path = path::absolute(path).map_err(|source| StoreError::io("open", path, source))?;
-    // The current directory may have such a name as well.
-    if holds_token(&path) { Err(StoreError::PathHoldsToken) } else { Ok(path) }
+    path::absolute(path).map_err(|source| StoreError::io("open", path, source))
 }
 
 fn locate(

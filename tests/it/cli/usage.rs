@@ -210,17 +210,21 @@ For more information, try '--help'.
     for command in ["path", "list", "check", "create"] {
         let answer = home.run(&[command, "--store", "here/"]);
         answer.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
-        let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcI"]);
+        let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcICQoLDA0ODw"]);
         answer.is(1, "", str![[r#"
 error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
 
 "#]]);
     }
-    path(&[], &[("OPENCODE_AUTH_TOKENS", "/srv/oct_AAECAwQFBgcI")]).is(1, "", str![[r#"
+    path(&[], &[("OPENCODE_AUTH_TOKENS", "/srv/oct_AAECAwQFBgcICQoLDA0ODw")]).is(1, "", str![[r#"
 error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
 
 "#]]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    // Called like a token, and none.
+    for name in ["oct_administrator_of_all_w", "backup_oct_2026-11-24_of_laptop_w"] {
+        assert_eq!(home.run(&["create", "--store", name]).code, 0, "{name}");
+    }
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn a_path_is_shown_without_what_a_terminal_would_interpret() {
 #[test]
 fn a_token_in_the_wrong_place_is_not_repeated() {
     let home = Home::new();
-    let token = "oct_AAAAAAAAAAAAAAAAAAAAAAT5D3NQ";
+    let token = "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw";
     for arguments in [
         &[token][..],
         &["list", token],
