@@ -263,6 +263,26 @@ mod tests {
         assert_eq!(*token.text, [0; LENGTH]);
     }
 
+    #[test]
+    fn a_token_without_its_checksum_is_seen_and_what_is_called_alike_is_not() {
+        let token = "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw";
+        for text in [token, &token[..26], &format!("/srv/{token}/x")] {
+            assert!(Token::is_within(text), "{text}");
+        }
+        for text in [
+            "",
+            &token[..25],
+            &token[4..],
+            &token.to_lowercase(),
+            &token.to_uppercase(),
+            &token.replace("CAw", "C.w"),
+            "oct_AAECAwQFBgcICQoLDA0ODx",
+            "oct_administrator_of_all_w",
+        ] {
+            assert!(!Token::is_within(text), "{text}");
+        }
+    }
+
     /// Computed with another implementation of base64url, CRC-32 and SHA-256.
     #[test]
     fn text_and_digest_are_those_that_other_programs_compute() {

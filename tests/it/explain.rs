@@ -116,6 +116,22 @@ fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
     }
 }
 
+#[test]
+fn a_path_that_was_changed_after_nest_is_not_what_nest_made() {
+    let mounted = Policy::default().mount("/api").public(Method::GET, "/api");
+    for (original, changed, needs) in [
+        ("/api/config", "/config", "read"),
+        ("/api/config", "/pty", "read,write,execute"),
+        ("/api/config", "/", "read,write,execute"),
+        ("/api", "/", "Public"),
+        ("/api", "/pty", "read,write,execute"),
+    ] {
+        let mut request = nested_at("/api", request("GET", original));
+        *request.uri_mut() = changed.parse().unwrap();
+        assert_eq!(explained(&mounted, &request).0, needs, "{original}, then {changed}");
+    }
+}
+
 /// The router has taken the prefix off, and the table knows only what is left.
 #[test]
 fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
