@@ -100,8 +100,8 @@ pub use crate::record::{
 pub use crate::service::{AuthService, ResponseFuture};
 pub use crate::store::{
     ChangeError, Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions,
-    FormatProblem, Lookup, LookupFuture, LookupResult, MemoryTokenStore, Rotated, StoreError,
-    TokenStore, TrustProblem,
+    FormatProblem, LeasedSnapshot, Lookup, LookupFuture, LookupResult, MemoryTokenStore, Records,
+    Refresh, Refreshed, Refresher, Rotated, StoreError, TokenStore, TrustProblem,
 };
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+mod clock;
 pub(crate) mod document;
 mod error;
 mod file;
@@ -17,12 +18,14 @@ mod outcome;
 mod remedy;
 mod replace;
 mod shown;
+mod snapshot;
 mod trust;
 mod view;
 
 pub use self::error::{ChangeError, StoreError, TrustProblem};
 pub use self::file::{FileTokenStore, FileTokenStoreOptions};
 pub use self::format::FormatProblem;
+pub use self::index::Index as Records;
 #[cfg(feature = "cli")]
 pub(crate) use self::location::named;
 #[cfg(feature = "cli")]
@@ -31,6 +34,7 @@ pub use self::memory::MemoryTokenStore;
 pub use self::outcome::{Created, Deleted, Durability, Rotated};
 #[cfg(feature = "cli")]
 pub(crate) use self::shown::{command, quoted, shown};
+pub use self::snapshot::{LeasedSnapshot, Refresh, Refreshed, Refresher};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 

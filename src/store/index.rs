@@ -9,9 +9,9 @@ use std::sync::{Arc, OnceLock};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 
-/// The records of a store.
+/// The records of a store, by the digest of their tokens. Collect them from an iterator.
 #[derive(Debug, Default)]
-pub(crate) struct Index(HashMap<TokenDigest, Copies, BuildHasherDefault<DigestHasher>>);
+pub struct Index(HashMap<TokenDigest, Copies, BuildHasherDefault<DigestHasher>>);
 
 impl Index {
     pub(crate) fn find(&self, digest: &TokenDigest) -> Option<Arc<TokenRecord>> {
