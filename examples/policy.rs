@@ -47,7 +47,7 @@ fn table(policy: &Policy) -> String {
         Permissions::WRITE | Permissions::EXECUTE,
     ] {
         let operations: Vec<_> =
-            policy.operations().iter().filter(|operation| operation.needs() == needs).collect();
+            policy.operations().iter().filter(|operation| operation.required() == needs).collect();
         let width =
             operations.iter().map(|operation| operation.path().len()).max().unwrap_or_default();
         let _ = writeln!(text, "{needs}: {} operations", operations.len());
@@ -73,10 +73,10 @@ fn decision(policy: &Policy, method: &str, path: &str) -> Result<String, String>
     let mut request = Request::new(());
     *request.method_mut() = method.clone();
     *request.uri_mut() = uri;
-    let explanation = policy.explain(&request);
-    let needs = match explanation.requirement {
+    let decision = policy.decide(&request);
+    let needs = match decision.requirement {
         Requirement::Permissions(needs) => needs.to_string(),
         _ => "no token".to_owned(),
     };
-    Ok(format!("{method} {path} needs {needs} ({explanation})"))
+    Ok(format!("{method} {path} needs {needs} ({decision})"))
 }

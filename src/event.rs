@@ -3,7 +3,7 @@
 use axum::http::Request;
 
 use crate::decision::Denial;
-use crate::policy::Policy;
+use crate::policy::Decision;
 use crate::redact;
 use crate::store::StoreError;
 
@@ -13,7 +13,7 @@ const LONGEST: usize = 256;
 /// `failure` is why the store could not tell, where that is the reason.
 pub(crate) fn refused<B>(
     request: &Request<B>,
-    policy: &Policy,
+    decision: &Decision,
     denial: &Denial,
     failure: Option<&StoreError>,
 ) {
@@ -22,7 +22,7 @@ pub(crate) fn refused<B>(
         method = %shown(request.method().as_str()),
         path = %shown(request.uri().path()),
         token = denial.token_id().map(tracing::field::display),
-        rule = %policy.explain(request),
+        rule = %decision,
         error = failure.map(tracing::field::display),
         "request refused"
     );

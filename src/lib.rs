@@ -92,7 +92,9 @@ pub use crate::credentials::Credentials;
 pub use crate::decision::{Denial, authorize};
 pub use crate::layer::AuthLayer;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
-pub use crate::policy::{Ambiguity, Explanation, Operation, PathPrefix, Policy, Requirement, Rule};
+pub use crate::policy::{
+    Ambiguity, Decision, Doubt, Operation, PathPrefix, Policy, Requirement, Rule,
+};
 pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{
     Expiry, NameError, NewToken, NewTokenError, ParseExpiryError, TokenRecord,

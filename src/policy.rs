@@ -2,29 +2,19 @@
 
 mod path;
 mod operation;
-mod opencode;
+mod opencode_v1;
+mod table;
 mod rule;
 
 use axum::extract::{NestedPath, OriginalUri};
 use axum::http::{Method, Request};
 
 pub use self::operation::Operation;
-use self::operation::OperationIndex;
 use self::path::CanonicalPath;
 pub use self::path::{Ambiguity, PathPrefix};
-use self::rule::Verdict;
-pub use self::rule::{Explanation, Rule};
+pub use self::rule::{Decision, Doubt, Requirement, Rule};
+use self::table::OperationTable;
 use crate::permission::Permissions;
-
-/// What a request needs to pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Requirement {
-    /// Nothing: the request is not examined, and no [`Principal`](crate::Principal) is attached.
-    Public,
-    /// A valid token that holds all of these.
-    Permissions(Permissions),
-}
 
 /// Infers what a request needs from its method and path.
 ///
@@ -38,7 +28,9 @@ pub enum Requirement {
 /// use opencode_auth::{Permissions, Policy, Requirement};
 ///
 /// let policy = Policy::default().interactive("/tui").public(Method::GET, "/global/health");
-/// let needs = |method, path| policy.requirement(&Request::builder().method(method).uri(path).body(()).unwrap());
+/// let needs = |method, path| {
+///     policy.decide(&Request::builder().method(method).uri(path).body(()).unwrap()).requirement
+/// };
 ///
 /// assert_eq!(needs("GET", "/config"), Requirement::Permissions(Permissions::READ));
 /// assert_eq!(needs("POST", "/tui/open"), Requirement::Permissions(Permissions::WRITE | Permissions::EXECUTE));
@@ -80,7 +72,7 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug)]
 enum Rules {
     Methods,
-    Operations(&'static OperationIndex),
+    Operations(&'static OperationTable),
 }
 
 impl Default for Policy {
@@ -111,19 +103,19 @@ impl Policy {
     /// use opencode_auth::{Permissions, Policy, Requirement};
     ///
     /// let policy = Policy::opencode().mount("/v1");
-    /// let explain = |method, path| {
+    /// let decide = |method, path| {
     ///     let request = Request::builder().method(method).uri(path).body(()).unwrap();
-    ///     let explanation = policy.explain(&request);
-    ///     (explanation.requirement, explanation.to_string())
+    ///     let decision = policy.decide(&request);
+    ///     (decision.requirement, decision.to_string())
     /// };
     /// let needs = Requirement::Permissions;
     ///
-    /// assert_eq!(explain("GET", "/v1/session"), (needs(Permissions::READ), "operation session.list".into()));
+    /// assert_eq!(decide("GET", "/v1/session"), (needs(Permissions::READ), "operation session.list".into()));
     /// assert_eq!(
-    ///     explain("POST", "/v1/session/ses_1/message"),
+    ///     decide("POST", "/v1/session/ses_1/message"),
     ///     (needs(Permissions::WRITE | Permissions::EXECUTE), "operation session.prompt".into()),
     /// );
-    /// assert_eq!(explain("GET", "/v1/sessions"), (needs(Permissions::ALL), "unknown operation".into()));
+    /// assert_eq!(decide("GET", "/v1/sessions"), (needs(Permissions::ALL), "unknown operation".into()));
     /// ```
     ///
     /// A path is compared as it was sent, after the mount: nothing is decoded, letter case counts, and so
@@ -133,7 +125,7 @@ impl Policy {
     /// [ambiguous](Ambiguity), with `;`, `#` or `%` in it, needs all three as well. `HEAD` is taken as
     /// `GET`. `OPTIONS` is no operation: a CORS layer, which answers preflights, goes outside.
     pub fn opencode() -> Self {
-        Self::new(Rules::Operations(OperationIndex::opencode()))
+        Self::new(Rules::Operations(OperationTable::opencode()))
     }
 
     /// Says that the API is served under this path: `mount("/api/v1")` reads `/api/v1/session` as
@@ -191,16 +183,10 @@ impl Policy {
         }
     }
 
-    /// What the request needs, from its method, its path, and the path that it had before axum's
-    /// `nest` shortened it ([`OriginalUri`]). Headers and body are not looked at.
+    /// Decides what a request requires, from its method, its path, and the path that it had before
+    /// axum's `nest` shortened it ([`OriginalUri`]).
     #[must_use]
-    pub fn requirement<B>(&self, request: &Request<B>) -> Requirement {
-        self.explain(request).requirement
-    }
-
-    /// What the request needs, and by which rule.
-    #[must_use]
-    pub fn explain<B>(&self, request: &Request<B>) -> Explanation<'_> {
+    pub fn decide<B>(&self, request: &Request<B>) -> Decision {
         let method = request.method();
         let path = request.uri().path();
         let original = request
@@ -210,15 +196,15 @@ impl Policy {
             .filter(|original| *original != path);
         let Some(original) = original else {
             if self.is_public(method, path) {
-                return Explanation::PUBLIC;
+                return Decision::PUBLIC;
             }
-            return self.judge(method, path).into();
+            return self.read(method, path).into();
         };
         let is_fixed = is_nested_at_fixed_path(request, original);
         if self.is_public(method, path) || (is_fixed && self.is_public(method, original)) {
-            return Explanation::PUBLIC;
+            return Decision::PUBLIC;
         }
-        self.judge(method, path).and(self.judge(method, original), is_fixed).into()
+        self.read(method, path).and(self.read(method, original), is_fixed).into()
     }
 
     fn is_public(&self, method: &Method, path: &str) -> bool {
@@ -229,34 +215,87 @@ impl Policy {
         })
     }
 
-    fn judge(&self, method: &Method, path: &str) -> Verdict<'_> {
+    fn read(&self, method: &Method, path: &str) -> Reading<'_> {
         let path = match CanonicalPath::read(path) {
             Ok(path) => path,
-            Err(ambiguity) => return Verdict::all(Rule::Ambiguous(ambiguity)),
+            Err(ambiguity) => return Reading::doubt(Doubt::AmbiguousPath(ambiguity)),
         };
         let path = match &self.mount {
             None => path,
             Some(mount) => match path.strip_prefix(mount) {
                 Some(path) => path,
-                None => return Verdict::all(Rule::OutsideMount),
+                None => return Reading::doubt(Doubt::OutsideMount),
             },
         };
         let interactive = self.interactive.iter().find(|prefix| path.starts_with(prefix));
-        Verdict { interactive, ..self.rules.judge(method, path) }
+        Reading { interactive, ..self.rules.read(method, path) }
     }
 }
 
 impl Rules {
-    fn judge<'a>(self, method: &Method, path: CanonicalPath<'_>) -> Verdict<'a> {
+    fn read<'a>(self, method: &Method, path: CanonicalPath<'_>) -> Reading<'a> {
         match self {
-            Self::Methods => match needed_by_method(method) {
-                Some(needs) => Verdict::of(needs, Rule::Method),
-                None => Verdict::all(Rule::OtherMethod),
+            Self::Methods => match required_by_method(method) {
+                Some(required) => Reading::new(required, Rule::Method),
+                None => Reading::doubt(Doubt::UnknownMethod),
             },
-            Self::Operations(index) => match index.find(method, path.as_sent()) {
-                Some(operation) => Verdict::of(operation.needs(), Rule::Operation(operation)),
-                None => Verdict::all(Rule::UnknownOperation),
+            Self::Operations(table) => match table.find(method, path.as_sent()) {
+                Some(operation) => Reading::new(operation.required(), Rule::Operation(operation)),
+                None => Reading::doubt(Doubt::UnknownOperation),
             },
+        }
+    }
+}
+
+/// What one reading of a request's path requires, and why.
+struct Reading<'a> {
+    required: Permissions,
+    rule: Rule,
+    /// The prefix that adds execute.
+    interactive: Option<&'a PathPrefix>,
+}
+
+impl Reading<'_> {
+    const fn new(required: Permissions, rule: Rule) -> Self {
+        Self { required, rule, interactive: None }
+    }
+
+    const fn doubt(doubt: Doubt) -> Self {
+        Self::new(Permissions::ALL, Rule::Doubt(doubt))
+    }
+
+    const fn is_unknown(&self) -> bool {
+        matches!(self.rule, Rule::Doubt(Doubt::OutsideMount | Doubt::UnknownOperation))
+    }
+
+    /// What both paths of one request require. Of the two, one that the policy does not know adds nothing
+    /// when it knows the other: `nest` takes the mount off, or puts it on. `original_stands_in` says whether
+    /// that goes for the original path too.
+    fn and(self, original: Self, original_stands_in: bool) -> Self {
+        // A prefix counts under either path, whatever else is known of it.
+        let interactive = self.interactive.or(original.interactive);
+        let known = match (self.is_unknown(), original.is_unknown()) {
+            (true, false) if original_stands_in => original,
+            (false, true) => self,
+            _ => {
+                let required = self.required | original.required;
+                let rule = if required == self.required { self.rule } else { original.rule };
+                Self::new(required, rule)
+            }
+        };
+        Self { interactive, ..known }
+    }
+}
+
+impl From<Reading<'_>> for Decision {
+    fn from(reading: Reading<'_>) -> Self {
+        let Reading { required, rule, interactive } = reading;
+        match interactive {
+            Some(prefix) if !required.contains(Permissions::EXECUTE) => Self {
+                requirement: Requirement::Permissions(required | Permissions::EXECUTE),
+                rule: Rule::Prefix(prefix.clone()),
+            },
+            _ => Self { requirement: Requirement::Permissions(required), rule },
         }
     }
 }
@@ -274,7 +313,7 @@ fn is_nested_at_fixed_path<B>(request: &Request<B>, original: &str) -> bool {
 }
 
 /// `None` for a method of which nothing is known: a route that takes any method may do anything.
-fn needed_by_method(method: &Method) -> Option<Permissions> {
+fn required_by_method(method: &Method) -> Option<Permissions> {
     match *method {
         // OPTIONS describes a route. A CORS preflight carries no credentials: the CORS layer goes outside.
         Method::GET | Method::HEAD | Method::OPTIONS => Some(Permissions::READ),

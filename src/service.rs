@@ -15,7 +15,7 @@ use crate::credentials::Credentials;
 use crate::decision::{Denial, authorize};
 use crate::event;
 use crate::permission::Permissions;
-use crate::policy::{Policy, Requirement};
+use crate::policy::{Decision, Policy, Requirement};
 use crate::record::TokenRecord;
 use crate::response::Answers;
 use crate::store::{Lookup, LookupFuture, LookupResult, StoreError, TokenStore};
@@ -65,9 +65,9 @@ where
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let Guard { store, config } = &*self.guard;
-        let required = match config.policy.requirement(&request) {
-            Requirement::Public => return ResponseFuture::called(self.inner.call(request)),
-            Requirement::Permissions(required) => required,
+        let decision = config.policy.decide(&request);
+        let Requirement::Permissions(required) = decision.requirement else {
+            return ResponseFuture::called(self.inner.call(request));
         };
         let credentials = if config.forward_credentials {
             Credentials::from_headers(request.headers())
@@ -78,14 +78,24 @@ where
         let digest = match credentials {
             Credentials::Bearer(digest) => digest,
             Credentials::Absent => {
-                return ResponseFuture::refused(config, &request, Denial::CredentialsAbsent);
+                return ResponseFuture::refused(
+                    config,
+                    &request,
+                    &decision,
+                    Denial::CredentialsAbsent,
+                );
             }
             Credentials::Malformed => {
-                return ResponseFuture::refused(config, &request, Denial::CredentialsMalformed);
+                return ResponseFuture::refused(
+                    config,
+                    &request,
+                    &decision,
+                    Denial::CredentialsMalformed,
+                );
             }
         };
         match store.find(&digest) {
-            Lookup::Ready(found) => match admit(&mut request, found, required, config) {
+            Lookup::Ready(found) => match admit(&mut request, found, required, &decision, config) {
                 Ok(()) => ResponseFuture::called(self.inner.call(request)),
                 Err(refused) => ResponseFuture::answered(refused),
             },
@@ -94,7 +104,14 @@ where
                 let clone = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, clone);
                 let config = Arc::clone(config);
-                ResponseFuture::waiting(Waiting { lookup, request, required, service, config })
+                ResponseFuture::waiting(Waiting {
+                    lookup,
+                    request,
+                    required,
+                    decision,
+                    service,
+                    config,
+                })
             }
         }
     }
@@ -105,12 +122,19 @@ fn admit<B, R: From<Bytes>>(
     request: &mut Request<B>,
     found: LookupResult,
     required: Permissions,
+    decision: &Decision,
     config: &Config,
 ) -> Result<(), Response<R>> {
     let record = match found {
         Ok(record) => record,
         Err(failure) => {
-            return Err(refuse(config, request, Denial::StoreUnavailable, Some(&failure)));
+            return Err(refuse(
+                config,
+                request,
+                decision,
+                Denial::StoreUnavailable,
+                Some(&failure),
+            ));
         }
     };
     let now = record.as_deref().map_or(SystemTime::UNIX_EPOCH, now);
@@ -124,7 +148,7 @@ fn admit<B, R: From<Bytes>>(
             principal.attach(request.extensions_mut());
             Ok(())
         }
-        Err(denial) => Err(refuse(config, request, denial, None)),
+        Err(denial) => Err(refuse(config, request, decision, denial, None)),
     }
 }
 
@@ -155,10 +179,11 @@ fn now(record: &TokenRecord) -> SystemTime {
 fn refuse<B, R: From<Bytes>>(
     config: &Config,
     request: &Request<B>,
+    decision: &Decision,
     denial: Denial,
     failure: Option<&StoreError>,
 ) -> Response<R> {
-    event::refused(request, &config.policy, &denial, failure);
+    event::refused(request, decision, &denial, failure);
     config.answers.answer(denial)
 }
 
@@ -185,6 +210,7 @@ struct Waiting<S, B> {
     lookup: LookupFuture,
     request: Request<B>,
     required: Permissions,
+    decision: Decision,
     service: S,
     config: Arc<Config>,
 }
@@ -208,8 +234,8 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    fn refused(config: &Config, request: &Request<B>, denial: Denial) -> Self {
-        Self::answered(refuse(config, request, denial, None))
+    fn refused(config: &Config, request: &Request<B>, decision: &Decision, denial: Denial) -> Self {
+        Self::answered(refuse(config, request, decision, denial, None))
     }
 }
 
@@ -233,8 +259,9 @@ where
                     let Some(pending) = waiting else { return Poll::Pending };
                     let found = ready!(pending.lookup.as_mut().poll(context));
                     let Some(pending) = waiting.take() else { return Poll::Pending };
-                    let Waiting { mut request, required, mut service, config, .. } = *pending;
-                    match admit(&mut request, found, required, &config) {
+                    let Waiting { mut request, required, decision, mut service, config, .. } =
+                        *pending;
+                    match admit(&mut request, found, required, &decision, &config) {
                         Ok(()) => State::Called { future: service.call(request) },
                         Err(refused) => State::Answered { response: Some(refused) },
                     }

@@ -112,7 +112,7 @@ fn a_decision_allocates_nothing() {
     let guarded = Guarded::new();
     let request = guarded.request();
     let decide = |policy: &Policy| -> Principal {
-        let Requirement::Permissions(required) = policy.requirement(&request) else {
+        let Requirement::Permissions(required) = policy.decide(&request).requirement else {
             panic!("public")
         };
         let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {

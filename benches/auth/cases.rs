@@ -198,7 +198,7 @@ fn decide<B>(
     policy: &Policy,
     store: &FileTokenStore,
 ) -> Result<Principal, Denial> {
-    let Requirement::Permissions(required) = policy.requirement(request) else {
+    let Requirement::Permissions(required) = policy.decide(request).requirement else {
         panic!("this route is not public")
     };
     let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {

@@ -16,7 +16,7 @@ fuzz_target!(|path: &str| {
         let uri = path.parse::<Uri>().ok()?;
         let path = uri.path().to_owned();
         let request = Request::builder().method(method).uri(uri).body(()).ok()?;
-        match policy.requirement(&request) {
+        match policy.decide(&request).requirement {
             Requirement::Permissions(needed) => Some((needed, path)),
             other => panic!("{other:?}"),
         }
@@ -42,7 +42,7 @@ fuzz_target!(|path: &str| {
             needed(&Policy::default().mount("/api"), Method::GET, &format!("/api{path}"))
                 .is_some_and(|(needed, _)| needed == Permissions::ALL);
         let expected = operation(&opencode, &method, &path).filter(|_| !is_ambiguous);
-        assert_eq!(found, expected.map_or(Permissions::ALL, Operation::needs), "{method} {path:?}");
+        assert_eq!(found, expected.map_or(Permissions::ALL, Operation::required), "{method} {path:?}");
     }
     // What the reader is told to be interactive is.
     if let Some((needed, _)) = needed(&policy.interactive(&path), Method::GET, &path) {

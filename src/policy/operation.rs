@@ -1,12 +1,9 @@
-//! Finding the operation that a request asks for.
+//! One operation of a server's API.
 
 use std::fmt;
-use std::sync::LazyLock;
 
 use axum::http::Method;
-use matchit::{InsertError, Router};
 
-use super::opencode::OPERATIONS;
 use crate::permission::Permissions;
 
 pub(super) const READ: Permissions = Permissions::READ;
@@ -14,47 +11,47 @@ pub(super) const WRITE: Permissions = Permissions::WRITE;
 pub(super) const READ_EXECUTE: Permissions = READ.union(Permissions::EXECUTE);
 pub(super) const WRITE_EXECUTE: Permissions = WRITE.union(Permissions::EXECUTE);
 
-/// One operation of a server's API, and what it needs. `Display` shows its name.
+/// One operation of a server's API and the permissions that it requires. `Display` shows its name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Operation {
     method: Method,
     path: &'static str,
     name: &'static str,
-    needs: Permissions,
+    required: Permissions,
 }
 
 impl Operation {
     const fn new(
         method: Method,
-        needs: Permissions,
+        required: Permissions,
         path: &'static str,
         name: &'static str,
     ) -> Self {
-        Self { method, path, name, needs }
+        Self { method, path, name, required }
     }
 
-    /// The method. An operation that is `GET` serves `HEAD` as well.
+    /// The method. An operation for `GET` also serves `HEAD`.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The path as axum 0.8 writes routes: `{id}` is one segment, `{*rest}` is one or more.
+    /// The path in the notation of axum 0.8: `{id}` is one segment, `{*rest}` is one or more.
     #[must_use]
     pub const fn path(&self) -> &'static str {
         self.path
     }
 
-    /// The name that the API's description gives it, such as `session.prompt`.
+    /// The operation's id in the API's OpenAPI document, such as `session.prompt`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// What the operation needs.
+    /// The permissions that the operation requires.
     #[must_use]
-    pub const fn needs(&self) -> Permissions {
-        self.needs
+    pub const fn required(&self) -> Permissions {
+        self.required
     }
 }
 
@@ -64,205 +61,42 @@ impl fmt::Display for Operation {
     }
 }
 
-pub(super) const fn get(needs: Permissions, path: &'static str, name: &'static str) -> Operation {
-    Operation::new(Method::GET, needs, path, name)
-}
-
-pub(super) const fn post(needs: Permissions, path: &'static str, name: &'static str) -> Operation {
-    Operation::new(Method::POST, needs, path, name)
-}
-
-pub(super) const fn put(needs: Permissions, path: &'static str, name: &'static str) -> Operation {
-    Operation::new(Method::PUT, needs, path, name)
-}
-
-pub(super) const fn patch(needs: Permissions, path: &'static str, name: &'static str) -> Operation {
-    Operation::new(Method::PATCH, needs, path, name)
-}
-
-pub(super) const fn delete(
-    needs: Permissions,
+pub(super) const fn get(
+    required: Permissions,
     path: &'static str,
     name: &'static str,
 ) -> Operation {
-    Operation::new(Method::DELETE, needs, path, name)
+    Operation::new(Method::GET, required, path, name)
 }
 
-/// A server's operations, ready to be found by method and path.
-#[derive(Default)]
-pub(super) struct OperationIndex {
-    operations: &'static [Operation],
-    get: Routes,
-    post: Routes,
-    put: Routes,
-    patch: Routes,
-    delete: Routes,
+pub(super) const fn post(
+    required: Permissions,
+    path: &'static str,
+    name: &'static str,
+) -> Operation {
+    Operation::new(Method::POST, required, path, name)
 }
 
-impl OperationIndex {
-    /// The operations of opencode. Were the table unsound, none would be known, which closes everything.
-    pub(super) fn opencode() -> &'static Self {
-        static INDEX: LazyLock<OperationIndex> =
-            LazyLock::new(|| OperationIndex::new(OPERATIONS).unwrap_or_default());
-        &INDEX
-    }
-
-    fn new(operations: &'static [Operation]) -> Result<Self, InsertError> {
-        let routes = |method| {
-            let of_method: Vec<_> =
-                operations.iter().filter(|operation| operation.method == method).collect();
-            Routes::new(&of_method)
-        };
-        Ok(Self {
-            operations,
-            get: routes(Method::GET)?,
-            post: routes(Method::POST)?,
-            put: routes(Method::PUT)?,
-            patch: routes(Method::PATCH)?,
-            delete: routes(Method::DELETE)?,
-        })
-    }
-
-    pub(super) const fn operations(&self) -> &'static [Operation] {
-        self.operations
-    }
-
-    /// The operation of this method and path. The path is taken as it was sent.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Option<&'static Operation> {
-        let routes = match *method {
-            Method::GET | Method::HEAD => &self.get,
-            Method::POST => &self.post,
-            Method::PUT => &self.put,
-            Method::PATCH => &self.patch,
-            Method::DELETE => &self.delete,
-            _ => return None,
-        };
-        routes.find(path)
-    }
+pub(super) const fn put(
+    required: Permissions,
+    path: &'static str,
+    name: &'static str,
+) -> Operation {
+    Operation::new(Method::PUT, required, path, name)
 }
 
-impl fmt::Debug for OperationIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OperationIndex({} operations)", self.operations.len())
-    }
+pub(super) const fn patch(
+    required: Permissions,
+    path: &'static str,
+    name: &'static str,
+) -> Operation {
+    Operation::new(Method::PATCH, required, path, name)
 }
 
-/// The operations of one method: routers to be asked in turn.
-///
-/// Where a literal segment stands beside a parameter, matchit notes on the heap what it may have to come
-/// back to, whatever the outcome. So routes with such a literal have a router of their own. No router is
-/// empty: comparing with its prefix, which has no bytes and no address, takes 80 ns on AVX-512 machines.
-#[derive(Default)]
-struct Routes(Vec<Router<&'static Operation>>);
-
-impl Routes {
-    fn new(operations: &[&'static Operation]) -> Result<Self, InsertError> {
-        let (beside_parameter, others): (Vec<_>, Vec<_>) = operations
-            .iter()
-            .copied()
-            .partition(|one| operations.iter().any(|other| stands_beside(one.path, other.path)));
-        let mut routers = Vec::new();
-        for routes in [beside_parameter, others] {
-            if routes.is_empty() {
-                continue;
-            }
-            let mut router = Router::new();
-            for operation in routes {
-                router.insert(operation.path, operation)?;
-            }
-            routers.push(router);
-        }
-        Ok(Self(routers))
-    }
-
-    fn find(&self, path: &str) -> Option<&'static Operation> {
-        self.0.iter().find_map(|router| router.at(path).ok()).map(|found| *found.value)
-    }
-}
-
-/// Whether `path` has a literal segment where `other`, the same up to there, has a parameter.
-fn stands_beside(path: &str, other: &str) -> bool {
-    let is_parameter = |segment: &str| segment.starts_with('{');
-    path.split('/')
-        .zip(other.split('/'))
-        .find(|(segment, other)| {
-            segment != other && !(is_parameter(segment) && is_parameter(other))
-        })
-        .is_some_and(|(segment, other)| !is_parameter(segment) && is_parameter(other))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn assert_found(index: &OperationIndex, method: &Method, path: &str, expected: Option<&str>) {
-        assert_eq!(index.find(method, path).map(Operation::name), expected, "{method} {path}");
-    }
-
-    #[test]
-    fn the_table_builds() -> Result<(), InsertError> {
-        let index = OperationIndex::new(OPERATIONS)?;
-        assert_eq!(index.operations().len(), OPERATIONS.len());
-        for operation in OPERATIONS {
-            let path = operation.path.replace(['{', '}', '*'], "");
-            assert_found(&index, &operation.method, &path, Some(operation.name));
-        }
-        assert_eq!(OperationIndex::opencode().operations().len(), OPERATIONS.len());
-        Ok(())
-    }
-
-    #[test]
-    fn a_table_that_does_not_build_knows_no_operation() {
-        static TWICE: [Operation; 2] = [get(READ, "/a", "a"), get(READ, "/a", "b")];
-        static BROKEN: [Operation; 1] = [get(READ, "/{a", "a")];
-        for table in [&TWICE[..], &BROKEN] {
-            let index = OperationIndex::new(table);
-            assert!(index.is_err());
-            assert_found(&index.unwrap_or_default(), &Method::GET, "/a", None);
-        }
-    }
-
-    #[test]
-    fn literal_segments_win_over_parameters() -> Result<(), InsertError> {
-        static TABLE: [Operation; 7] = [
-            get(READ, "/a/{id}", "parameter"),
-            get(READ, "/a/literal", "literal"),
-            get(READ, "/a/{id}/x", "parameter x"),
-            get(READ, "/a/lit/{id}", "lit parameter"),
-            get(READ, "/b/{*rest}", "rest"),
-            get(READ, "/b/literal", "rest literal"),
-            post(WRITE, "/a/posted", "posted"),
-        ];
-        let index = OperationIndex::new(&TABLE)?;
-        for (path, expected) in [
-            ("/a/literal", Some("literal")),
-            ("/a/LITERAL", Some("parameter")),
-            ("/a/lit", Some("parameter")),
-            ("/a/literal/x", Some("parameter x")),
-            ("/a/lit/y", Some("lit parameter")),
-            ("/a/posted", Some("parameter")),
-            ("/b/literal", Some("rest literal")),
-            ("/b/literal/", Some("rest")),
-            ("/b/x/y/z", Some("rest")),
-            ("/b/x/", Some("rest")),
-            ("/b/", None),
-            ("/b", None),
-            ("/a/", None),
-            ("/a", None),
-            ("/a/x/", None),
-            ("", None),
-            ("/", None),
-            ("a/x", None),
-            ("//a/x", None),
-            ("/a/{id}/y", None),
-        ] {
-            assert_found(&index, &Method::GET, path, expected);
-            assert_found(&index, &Method::HEAD, path, expected);
-        }
-        assert_found(&index, &Method::POST, "/a/posted", Some("posted"));
-        assert_found(&index, &Method::POST, "/a/other", None);
-        assert_found(&index, &Method::OPTIONS, "/a/posted", None);
-        Ok(())
-    }
+pub(super) const fn delete(
+    required: Permissions,
+    path: &'static str,
+    name: &'static str,
+) -> Operation {
+    Operation::new(Method::DELETE, required, path, name)
 }

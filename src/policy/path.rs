@@ -6,6 +6,7 @@
 //! asks for everything. What is left has one reading: its segments, decoded once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use percent_encoding::{PercentDecode, percent_decode};
 
@@ -75,7 +76,7 @@ impl<'a> CanonicalPath<'a> {
     #[inline]
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
         let mut rest = self.path.as_bytes();
-        for wanted in &prefix.path {
+        for wanted in &*prefix.path {
             let byte;
             (byte, rest) = decode_first(rest)?;
             if !byte.eq_ignore_ascii_case(wanted) {
@@ -97,7 +98,7 @@ impl<'a> CanonicalPath<'a> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathPrefix {
     /// Decoded segments with a slash before each; nothing for the root.
-    path: Box<[u8]>,
+    path: Arc<[u8]>,
 }
 
 impl PathPrefix {

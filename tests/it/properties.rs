@@ -71,7 +71,7 @@ fn request(method: &Method, path: &str) -> Option<Request<()>> {
 }
 
 fn needed(policy: &Policy, method: &Method, path: &str) -> Option<Permissions> {
-    match policy.requirement(&request(method, path)?) {
+    match policy.decide(&request(method, path)?).requirement {
         Requirement::Permissions(needed) => Some(needed),
         other => panic!("{method} {path}: {other:?}"),
     }
@@ -134,8 +134,8 @@ proptest! {
         if let Some(Ok(original)) = original.map(|original| original.parse()) {
             request.extensions_mut().insert(OriginalUri(original));
         }
-        let before = policy.requirement(&request);
-        let after = policy.interactive(&prefix).requirement(&request);
+        let before = policy.decide(&request).requirement;
+        let after = policy.interactive(&prefix).decide(&request).requirement;
         let (Requirement::Permissions(before), Requirement::Permissions(after)) = (before, after)
         else { panic!("public") };
         prop_assert!(after.contains(before));
@@ -152,7 +152,7 @@ proptest! {
         else { return Ok(()) };
         let mut request = request(&method, &path).unwrap();
         request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
-        prop_assert_eq!(policy.requirement(&request), Requirement::Permissions(one | other));
+        prop_assert_eq!(policy.decide(&request).requirement, Requirement::Permissions(one | other));
     }
 
     /// A mount is no rule that is added but another place for those that are there: what is needed
@@ -186,7 +186,7 @@ proptest! {
     fn public_is_exactly_what_was_said(path in path(), other in path(), method in method()) {
         let policy = Policy::default().public(Method::GET, &*path);
         if let Some(request) = request(&method, &other) {
-            let is_public = policy.requirement(&request) == Requirement::Public;
+            let is_public = policy.decide(&request).requirement == Requirement::Public;
             let same = request.uri().path() == path && ["GET", "HEAD"].contains(&method.as_str());
             prop_assert_eq!(is_public, same);
         }

@@ -325,5 +325,5 @@ fn a_policy_knows_nothing_of_tokens() {
     let token = Token::generate().unwrap();
     let policy = Policy::default();
     let request = bearer("GET", "/config", &token);
-    assert_without(&token, &format!("{:?} {policy:?}", policy.explain(&request)));
+    assert_without(&token, &format!("{:?} {policy:?}", policy.decide(&request)));
 }

@@ -63,7 +63,7 @@ impl Audited {
 #[track_caller]
 pub(crate) fn needs(policy: &Policy, method: &Method, path: &str) -> Permissions {
     let request = Request::builder().method(method).uri(path).body(()).unwrap();
-    match policy.requirement(&request) {
+    match policy.decide(&request).requirement {
         Requirement::Permissions(needs) => needs,
         other => panic!("{method} {path}: {other:?}"),
     }
@@ -78,7 +78,7 @@ fn the_table_is_the_audit() {
     let table: BTreeSet<_> = Policy::opencode()
         .operations()
         .iter()
-        .map(|row| (row.path(), row.method().as_str(), row.name(), row.needs().to_string()))
+        .map(|row| (row.path(), row.method().as_str(), row.name(), row.required().to_string()))
         .collect();
     let missing: Vec<_> = audited.difference(&table).collect();
     let surplus: Vec<_> = table.difference(&audited).collect();

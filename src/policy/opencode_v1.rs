@@ -1,7 +1,7 @@
-//! What each operation of the opencode server needs.
+//! The operations of opencode 1.18, and the permissions that each requires.
 //!
-//! Execute is for what runs code on the host, lets an agent go on, or decides what it may do unasked.
-//! `POST` to an operation that only reads needs read. Parameters are written as axum 0.8 writes them.
+//! Execute is required to run code on the host, to let an agent continue, and to change what an agent
+//! may do without asking. A `POST` that only reads requires read. Patterns are written as in axum 0.8.
 
 use super::operation::{
     Operation, READ, READ_EXECUTE, WRITE, WRITE_EXECUTE, delete, get, patch, post, put,

@@ -2,27 +2,26 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use opencode_auth::{Ambiguity, Permissions, Policy, Requirement, Rule};
+use opencode_auth::{Ambiguity, Doubt, Permissions, Policy, Requirement, Rule};
 
 use crate::support::{nested, nested_at, request};
 
-/// Needs and rule, as words.
-fn explained(policy: &Policy, request: &Request<Body>) -> (String, String) {
-    let explanation = policy.explain(request);
-    assert_eq!(policy.requirement(request), explanation.requirement);
-    assert_eq!(explanation.to_string(), explanation.rule.to_string());
-    let needs = match explanation.requirement {
-        Requirement::Permissions(needs) => needs.to_string(),
+/// The required permissions and the rule, in words.
+fn decided(policy: &Policy, request: &Request<Body>) -> (String, String) {
+    let decision = policy.decide(request);
+    assert_eq!(decision.to_string(), decision.rule.to_string());
+    let required = match decision.requirement {
+        Requirement::Permissions(required) => required.to_string(),
         other => format!("{other:?}"),
     };
-    (needs, explanation.to_string())
+    (required, decision.to_string())
 }
 
 #[test]
 fn the_rule_is_named() {
     let policy = Policy::default().interactive("tui/").public(Method::GET, "/global/health");
     let mounted = policy.clone().mount("/api/v1");
-    for (policy, method, path, needs, rule) in [
+    for (policy, method, path, required, rule) in [
         (&policy, "GET", "/global/health", "Public", "public route"),
         (&policy, "HEAD", "/global/health", "Public", "public route"),
         (&policy, "POST", "/global/health", "write", "method"),
@@ -55,8 +54,8 @@ fn the_rule_is_named() {
         (&mounted, "GET", "/api/config", "read,write,execute", "outside the mount"),
         (&mounted, "GET", "/global/health", "Public", "public route"),
     ] {
-        let explained = explained(policy, &request(method, path));
-        assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{method} {path}");
+        let decided = decided(policy, &request(method, path));
+        assert_eq!(decided, (required.to_owned(), rule.to_owned()), "{method} {path}");
     }
 }
 
@@ -64,7 +63,7 @@ fn the_rule_is_named() {
 fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
     let plain = Policy::default();
     let mounted = Policy::default().mount("/api");
-    for (policy, path, original, needs, rule) in [
+    for (policy, path, original, required, rule) in [
         (&plain, "/config", "/api/config", "read", "method"),
         (&plain, "/pty/1", "/api/pty/1", "read,execute", "prefix /pty"),
         (&plain, "/1", "/pty/1", "read,execute", "prefix /pty"),
@@ -86,8 +85,8 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
         (&mounted, "/config", "/outer/config", "read,write,execute", "outside the mount"),
         (&mounted, "//", "/api/config", "read,write,execute", "ambiguous path: empty segment"),
     ] {
-        let explained = explained(policy, &nested("GET", path, original));
-        assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{path} was {original}");
+        let decided = decided(policy, &nested("GET", path, original));
+        assert_eq!(decided, (required.to_owned(), rule.to_owned()), "{path} was {original}");
     }
 }
 
@@ -96,7 +95,7 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
 fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
     let mounted = Policy::default().mount("/api").public(Method::GET, "/api/health");
     let opencode = Policy::opencode();
-    for (policy, base, path, needs, rule) in [
+    for (policy, base, path, required, rule) in [
         (&mounted, "/api", "/api/config", "read", "method"),
         (&mounted, "/{tenant}", "/api/config", "read,write,execute", "outside the mount"),
         (&mounted, "/{tenant}", "/t/api/config", "read", "method"),
@@ -111,15 +110,15 @@ fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
         (&opencode, "/{w}", "/w/file/content", "read", "operation file.read"),
         (&opencode, "/a/{w}", "/a/session/session/status", "read", "operation session.status"),
     ] {
-        let explained = explained(policy, &nested_at(base, request("GET", path)));
-        assert_eq!(explained, (needs.to_owned(), rule.to_owned()), "{path} at {base}");
+        let decided = decided(policy, &nested_at(base, request("GET", path)));
+        assert_eq!(decided, (required.to_owned(), rule.to_owned()), "{path} at {base}");
     }
 }
 
 #[test]
 fn a_path_that_was_changed_after_nest_is_not_what_nest_made() {
     let mounted = Policy::default().mount("/api").public(Method::GET, "/api");
-    for (original, changed, needs) in [
+    for (original, changed, required) in [
         ("/api/config", "/config", "read"),
         ("/api/config", "/pty", "read,write,execute"),
         ("/api/config", "/", "read,write,execute"),
@@ -128,7 +127,7 @@ fn a_path_that_was_changed_after_nest_is_not_what_nest_made() {
     ] {
         let mut request = nested_at("/api", request("GET", original));
         *request.uri_mut() = changed.parse().unwrap();
-        assert_eq!(explained(&mounted, &request).0, needs, "{original}, then {changed}");
+        assert_eq!(decided(&mounted, &request).0, required, "{original}, then {changed}");
     }
 }
 
@@ -137,8 +136,8 @@ fn a_path_that_was_changed_after_nest_is_not_what_nest_made() {
 fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
     for policy in [Policy::default(), Policy::opencode()] {
         let policy = policy.interactive("/admin");
-        let explained = explained(&policy, &nested("GET", "/config", "/admin/config"));
-        assert_eq!(explained, ("read,execute".to_owned(), "prefix /admin".to_owned()));
+        let decided = decided(&policy, &nested("GET", "/config", "/admin/config"));
+        assert_eq!(decided, ("read,execute".to_owned(), "prefix /admin".to_owned()));
     }
 }
 
@@ -154,15 +153,15 @@ fn an_interactive_pattern_protects_what_lies_above_it() {
         "/project#x",
     ] {
         let policy = Policy::default().interactive(pattern);
-        let (needs, _) = explained(&policy, &request("GET", "/project/1/pty"));
-        assert_eq!(needs, "read,execute", "{pattern}");
+        let (required, _) = decided(&policy, &request("GET", "/project/1/pty"));
+        assert_eq!(required, "read,execute", "{pattern}");
     }
 }
 
 #[test]
 fn debug_output_of_a_policy_is_short_and_says_which_it_is() {
     let shown = format!("{:?}", Policy::opencode().mount("/api"));
-    assert!(shown.contains("OperationIndex") && shown.contains("PathPrefix(/api)"), "{shown}");
+    assert!(shown.contains("OperationTable") && shown.contains("PathPrefix(/api)"), "{shown}");
     assert!(shown.len() < 400, "{shown}");
 }
 
@@ -170,10 +169,12 @@ fn debug_output_of_a_policy_is_short_and_says_which_it_is() {
 fn rules_can_be_matched_on() {
     let policy = Policy::default();
     let ambiguous = request("GET", "/a\\b");
-    let explanation = policy.explain(&ambiguous);
-    assert_eq!(explanation.rule, Rule::Ambiguous(Ambiguity::Delimiter('\\')));
-    assert_eq!(explanation.requirement, Requirement::Permissions(Permissions::ALL));
+    let decision = policy.decide(&ambiguous);
+    let doubt = Doubt::AmbiguousPath(Ambiguity::Delimiter('\\'));
+    assert_eq!(decision.rule, Rule::Doubt(doubt));
+    assert_eq!(decision.doubt(), Some(doubt));
+    assert_eq!(decision.requirement, Requirement::Permissions(Permissions::ALL));
     let session = request("GET", "/session");
-    let Rule::Prefix(prefix) = policy.explain(&session).rule else { panic!() };
+    let Rule::Prefix(prefix) = policy.decide(&session).rule else { panic!() };
     assert_eq!(prefix.to_string(), "/session");
 }
