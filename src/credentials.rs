@@ -11,7 +11,7 @@ const SCHEME: &[u8] = b"Bearer";
 /// never looked at.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Credentials {
+pub(crate) enum Credentials {
     /// No `Authorization` header, or one of another scheme.
     Absent,
     /// Several `Authorization` headers, or a `Bearer` one without exactly one well-formed token.
@@ -23,8 +23,7 @@ pub enum Credentials {
 impl Credentials {
     /// Reads `Authorization: Bearer <token>` (RFC 6750 section 2.1): the scheme in any case, one or
     /// more spaces, a token, and nothing else.
-    #[must_use]
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else {
             return Self::Absent;

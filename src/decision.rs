@@ -1,31 +1,28 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::http::StatusCode;
 use time::UtcDateTime;
 
 use crate::permission::Permissions;
-use crate::principal::Principal;
 use crate::record::TokenRecord;
+use crate::timestamp;
 use crate::token::TokenId;
 
-/// Decides whether the token that a store found may do what a request needs. Pure: the same arguments
-/// always give the same answer.
+/// Decides whether the token that a store found may make a request. Pure: the same arguments always
+/// give the same result.
 ///
-/// | record | expired at `now` | holds all of `required` | answer |
+/// | record | expired at `now` | granted all of `required` | result |
 /// |---|---|---|---|
 /// | none | | | [`Denial::TokenUnknown`] |
 /// | some | yes | | [`Denial::TokenExpired`] |
 /// | some | no | no | [`Denial::PermissionMissing`] |
-/// | some | no | yes | the [`Principal`] |
-///
-/// # Errors
-///
-/// The [`Denial`] of the table.
-pub fn authorize(
+/// | some | no | yes | the record |
+pub(crate) fn authorize(
     record: Option<Arc<TokenRecord>>,
     required: Permissions,
-    now: impl Into<SystemTime>,
-) -> Result<Principal, Denial> {
+    now: SystemTime,
+) -> Result<Arc<TokenRecord>, Denial> {
     let record = record.ok_or(Denial::TokenUnknown)?;
     let id = record.id();
     if let Some(expired_at) = record.expires_at().filter(|_| record.is_expired(now)) {
@@ -35,21 +32,21 @@ pub fn authorize(
     if !granted.contains(required) {
         return Err(Denial::PermissionMissing { id, required, granted });
     }
-    Ok(Principal::new(record))
+    Ok(record)
 }
 
-/// Why a request was not let through.
+/// Why a request was not allowed.
 ///
-/// It travels in the extensions of the response, so that an outer layer can count refusals by kind.
-/// Nothing in it is secret.
+/// It travels in the extensions of the response, so that an outer layer can count denials by kind.
+/// It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denial {
-    /// The request presented no bearer token: 401.
+    /// The request presented no token: 401.
     CredentialsAbsent,
-    /// What the request presented is not one well-formed bearer token: 401.
+    /// What the request presented is not exactly one well-formed token: 401.
     CredentialsMalformed,
-    /// The store holds no such token: it was deleted, or never made: 401.
+    /// The store has no such token. It was deleted, or never created: 401.
     TokenUnknown,
     /// The token is expired: 401.
     TokenExpired {
@@ -58,16 +55,16 @@ pub enum Denial {
         /// When it expired.
         expired_at: UtcDateTime,
     },
-    /// The token is valid, but does not allow the request: 403.
+    /// The token is valid, but lacks a permission that the request requires: 403.
     PermissionMissing {
         /// The token's id.
         id: TokenId,
-        /// What the request needs.
+        /// What the request requires.
         required: Permissions,
-        /// What the token holds.
+        /// What the token was granted.
         granted: Permissions,
     },
-    /// Nobody could tell, because the store cannot be read: 503.
+    /// The store could not be read, so nobody knows whether the token is valid: 503.
     StoreUnavailable,
 }
 
@@ -85,7 +82,7 @@ impl Denial {
         }
     }
 
-    /// The id of the token, where it is known.
+    /// The id of the token, if it is known.
     #[must_use]
     pub const fn token_id(&self) -> Option<TokenId> {
         match self {
@@ -94,6 +91,64 @@ impl Denial {
             | Self::CredentialsMalformed
             | Self::TokenUnknown
             | Self::StoreUnavailable => None,
+        }
+    }
+
+    /// The status of the response: 401, 403 or 503.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::CredentialsAbsent
+            | Self::CredentialsMalformed
+            | Self::TokenUnknown
+            | Self::TokenExpired { .. } => StatusCode::UNAUTHORIZED,
+            Self::PermissionMissing { .. } => StatusCode::FORBIDDEN,
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the client is told, in a sentence or two. Malformed, unknown and deleted tokens get the same
+    /// text. Only the holder of a token's secret learns that it expired or which permission it lacks.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::CredentialsAbsent => {
+                "This server requires a token: send the header `Authorization: Bearer <token>`. \
+                 `opencode auth token create` creates one."
+                    .to_owned()
+            }
+            Self::CredentialsMalformed | Self::TokenUnknown => {
+                "The token is not valid: it is malformed, unknown or was deleted. \
+                 `opencode auth token create` creates a new one."
+                    .to_owned()
+            }
+            Self::TokenExpired { id, expired_at } => format!(
+                "The token {id} expired at {}. `opencode auth token create` creates a new one.",
+                timestamp::format(*expired_at),
+            ),
+            Self::PermissionMissing { required, granted, .. } => format!(
+                "The token does not allow this request: it requires {}, and the token lacks {}.",
+                required.join(" and "),
+                required.difference(*granted).join(" and "),
+            ),
+            Self::StoreUnavailable => {
+                "The server cannot read its token store, so it cannot tell whether the token is \
+                 valid. Try again later; the server's log has the reason."
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The error name that opencode clients show.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CredentialsAbsent
+            | Self::CredentialsMalformed
+            | Self::TokenUnknown
+            | Self::TokenExpired { .. } => "UnauthorizedError",
+            Self::PermissionMissing { .. } => "ForbiddenError",
+            Self::StoreUnavailable => "ServiceUnavailableError",
         }
     }
 }

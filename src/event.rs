@@ -1,4 +1,4 @@
-//! The `tracing` event of each refusal. Nothing secret is in it.
+//! The `tracing` event of each denial. It contains no secret.
 
 use axum::http::Request;
 
@@ -10,8 +10,8 @@ use crate::store::StoreError;
 /// The longest path that is logged whole, in bytes.
 const LONGEST: usize = 256;
 
-/// `failure` is why the store could not tell, where that is the reason.
-pub(crate) fn refused<B>(
+/// `failure` says why the store could not tell, if that is the reason.
+pub(crate) fn denied<B>(
     request: &Request<B>,
     decision: &Decision,
     denial: &Denial,
@@ -19,26 +19,26 @@ pub(crate) fn refused<B>(
 ) {
     tracing::info!(
         kind = denial.kind(),
-        method = %shown(request.method().as_str()),
-        path = %shown(request.uri().path()),
+        method = %loggable(request.method().as_str()),
+        path = %loggable(request.uri().path()),
         token = denial.token_id().map(tracing::field::display),
         rule = %decision,
         error = failure.map(tracing::field::display),
-        "request refused"
+        "request denied"
     );
 }
 
-/// A method or path as it may be logged: not too long, without characters that a terminal or a log
-/// takes for something else, and without a token that somebody put there.
-fn shown(text: &str) -> String {
-    // Where it is cut, there may be as much of a token as is not told for one, so that more is searched: 16
-    // characters, each percent-encoded twice.
+/// A method or path as it may be logged: cut to a length, escaped, and without a token that somebody put
+/// into it.
+fn loggable(text: &str) -> String {
+    // The cut may leave part of a token that is too short to be recognized. So the search goes 16
+    // characters further, each of which may be percent-encoded twice.
     let searched = cut(text, LONGEST + 16 * 5);
-    let shown = if redact::may_hold_token(searched) { redact::HIDDEN } else { cut(text, LONGEST) };
-    shown.escape_default().to_string()
+    let text = if redact::may_hold_token(searched) { redact::HIDDEN } else { cut(text, LONGEST) };
+    text.escape_default().to_string()
 }
 
-/// So many bytes of the text, or a few less where a character would be cut.
+/// The first `longest` bytes of the text, or a few less so that no character is cut.
 fn cut(text: &str, longest: usize) -> &str {
     let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {

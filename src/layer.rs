@@ -1,15 +1,18 @@
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
-
 use tower::Layer;
 
 use crate::decision::Denial;
+use crate::guard::{Config, Guard};
 use crate::policy::Policy;
-use crate::service::{AuthService, Config};
+use crate::service::AuthService;
+use crate::stream::{AnyBody, AxumBody};
 
-/// Lets only those requests through to a service that present a bearer token which allows them.
+/// Middleware that rejects requests without a valid token.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -20,14 +23,31 @@ use crate::service::{AuthService, Config};
 /// let app: Router = router.layer(AuthLayer::new(store).policy(Policy::default()).realm("opencode"));
 /// ```
 ///
-/// # Order
+/// An allowed request gets a [`Principal`](crate::Principal) in its extensions and loses its
+/// `Authorization` header. A denied request reaches nothing inside.
 ///
-/// Put it on a finished router with `Router::layer`, after its routes and its fallback: `route_layer`
-/// does not see requests that no route matches. Layers that are added after it lie outside of it. CORS
-/// belongs there, for a preflight carries no credentials, and so do tracing and compression, which
-/// change the type of the response's body.
+/// # Where it goes
 ///
-/// Around the whole router it costs less than inside it, where axum makes a service of each route for each
+/// Add it to a finished router with `Router::layer`, after the routes and the fallback. (`route_layer`
+/// does not see requests that match no route.) Layers that are added later lie outside of it. That is the
+/// place for CORS, because a preflight carries no credentials, and for tracing and compression.
+///
+/// In a `ServiceBuilder` the order is the reverse: the first layer is the outermost.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use opencode_auth::{AuthLayer, MemoryTokenStore};
+/// use tower::ServiceBuilder;
+/// use tower_http::{cors::CorsLayer, trace::TraceLayer};
+///
+/// let layers = ServiceBuilder::new()
+///     .layer(TraceLayer::new_for_http()) // sees each request first
+///     .layer(CorsLayer::permissive()) // responds to preflights
+///     .layer(AuthLayer::new(MemoryTokenStore::new())); // closest to the routes
+/// let app: Router = Router::new().route("/config", get(|| async { "…" })).layer(layers);
+/// ```
+///
+/// Around the router it costs less than inside it, because axum makes a service of each route for each
 /// request:
 ///
 /// ```no_run
@@ -42,82 +62,117 @@ use crate::service::{AuthService, Config};
 /// # }
 /// ```
 ///
-/// Two of these layers around one route need [`forward_credentials`](Self::forward_credentials) on the
-/// outer one, which otherwise takes the header off.
+/// If one route has two of these layers, the outer one needs
+/// [`forward_credentials`](Self::forward_credentials). Otherwise it removes the header that the inner one
+/// reads.
 ///
-/// Inside axum 0.8's `nest` the layer also looks at the original path. axum 0.7's keeps that from it:
-/// there the layer belongs outside of `nest`.
+/// Inside axum 0.8's `nest` the layer also reads the original path. axum 0.7 hides that path, so with
+/// axum 0.7 the layer belongs outside of `nest`.
+///
+/// # Which bodies
+///
+/// The wrapped service responds with the [`Body`](axum::body::Body) of axum 0.8. For services with another
+/// body, such as `ServeDir`, tonic's routes or axum 0.7, call [`wrap_body`](Self::wrap_body).
 ///
 /// # Security
 ///
-/// A policy reads paths as they are outside the router that the layer wraps. If that router nests its
-/// API under a prefix, the policy has to know: see [`Policy::mount`].
+/// A policy reads the path as it is outside of the wrapped router. If that router nests its API under a
+/// prefix, tell the policy: see [`Policy::mount`].
 ///
-/// # Answers
+/// # Responses to denied requests
 ///
-/// 401 for credentials that are absent, malformed, unknown or expired, 403 for permissions that are
-/// missing, and 503 when the store cannot be read, each with a challenge (RFC 6750) or `Retry-After`,
-/// `Cache-Control: no-store`, and a JSON body that opencode clients show. The [`Denial`] is in the
-/// response's extensions. A request that is refused reaches nothing inside, and its body is not read.
+/// | status | if |
+/// |---|---|
+/// | 401 | credentials are absent, malformed, unknown or expired |
+/// | 403 | the token lacks a permission |
+/// | 503 | the store cannot be read |
 ///
-/// Each refusal is a `tracing` event `request refused` at level INFO, with `kind`, `method`, `path` (no
-/// query), `token` (the id, where it is known), `rule` and, for a 503, `error`. A change of the store's state
-/// is one event: ERROR when it cannot be read, WARN when its file is missing, INFO when it is good again.
+/// A 401 or 403 has a challenge (RFC 6750), a 503 has `Retry-After`. Each has `Cache-Control: no-store` and a
+/// JSON body that opencode clients can show. The [`Denial`] is in the extensions of the response.
 ///
-/// A request that is allowed goes on with a [`Principal`](crate::Principal) in its extensions and
-/// without its `Authorization` header.
-#[derive(Clone, Debug)]
+/// Each denial is a `tracing` event `request denied` at level INFO. Its fields are `kind`, `method`, `path`
+/// (without the query), `token` (the id, if it is known), `rule` and, for a 503, `error`. The store logs
+/// each change of its own state once: ERROR if it cannot be read, WARN if its file is missing, INFO if it
+/// is good again.
 #[must_use]
-pub struct AuthLayer<T> {
+pub struct AuthLayer<T, M = AxumBody> {
     store: T,
     config: Arc<Config>,
+    mode: PhantomData<fn() -> M>,
 }
 
 impl<T> AuthLayer<T> {
-    /// Checks tokens against this store, by [`Policy::default`].
+    /// Checks tokens against this store, with [`Policy::default`].
     pub fn new(store: T) -> Self {
-        Self { store, config: Arc::default() }
+        Self { store, config: Arc::default(), mode: PhantomData }
     }
 
-    /// Sets what requests need.
+    /// Serves inner services with any response body: `ServeDir`, tonic's routes, boxed bodies, axum 0.7.
+    /// The response then has an [`AuthBody`](crate::AuthBody) around the inner one.
+    ///
+    /// ```
+    /// use opencode_auth::{AuthLayer, MemoryTokenStore};
+    /// use tower::Layer as _;
+    /// use tower_http::services::ServeDir;
+    ///
+    /// let files = AuthLayer::new(MemoryTokenStore::new()).wrap_body().layer(ServeDir::new("public"));
+    /// let app: axum::Router = axum::Router::new().fallback_service(files);
+    /// ```
+    ///
+    /// Without it, such a service does not compile:
+    ///
+    /// ```compile_fail
+    /// # use opencode_auth::{AuthLayer, MemoryTokenStore};
+    /// # use tower::Layer as _;
+    /// # use tower_http::services::ServeDir;
+    /// let files = AuthLayer::new(MemoryTokenStore::new()).layer(ServeDir::new("public"));
+    /// let app: axum::Router = axum::Router::new().fallback_service(files);
+    /// ```
+    pub fn wrap_body(self) -> AuthLayer<T, AnyBody> {
+        AuthLayer { store: self.store, config: self.config, mode: PhantomData }
+    }
+}
+
+impl<T, M> AuthLayer<T, M> {
+    /// Sets what requests require.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.config_mut().policy = policy;
         self
     }
 
-    /// Sets the realm that challenges name, `opencode` by default. Any text will do: what a quoted
-    /// string cannot hold is replaced by `_`.
+    /// Sets the realm in challenges, `opencode` by default. Characters that a quoted string cannot contain
+    /// are replaced by `_`.
     pub fn realm(mut self, realm: &str) -> Self {
-        self.config_mut().answers.set_realm(realm);
+        self.config_mut().responses.set_realm(realm);
         self
     }
 
-    /// Replaces the body of refusals: the closure answers its content type and its bytes. Status and
-    /// headers stay.
+    /// Replaces the body of denials. The closure returns the content type and the bytes. Status and
+    /// headers stay as they are.
     ///
     /// ```
     /// use axum::body::Bytes;
     /// use axum::http::HeaderValue;
     /// use opencode_auth::{AuthLayer, MemoryTokenStore};
     ///
-    /// let layer = AuthLayer::new(MemoryTokenStore::new()).refusal_body(|denial| {
+    /// let layer = AuthLayer::new(MemoryTokenStore::new()).denial_body(|denial| {
     ///     (HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from(denial.message()))
     /// });
     /// # let _ = layer;
     /// ```
-    pub fn refusal_body(
+    pub fn denial_body(
         mut self,
         body: impl Fn(&Denial) -> (HeaderValue, Bytes) + Send + Sync + 'static,
     ) -> Self {
-        self.config_mut().answers.set_body(body);
+        self.config_mut().responses.set_body(body);
         self
     }
 
-    /// Leaves the `Authorization` header on allowed requests, marked as sensitive.
+    /// Leaves the credentials in allowed requests, marked as sensitive.
     ///
     /// # Security
     ///
-    /// By default it is taken off, so that a handler that passes requests on cannot hand the token to
+    /// By default they are removed, so that a handler that forwards requests cannot send the token to
     /// another server.
     pub fn forward_credentials(mut self, forward: bool) -> Self {
         self.config_mut().forward_credentials = forward;
@@ -129,10 +184,26 @@ impl<T> AuthLayer<T> {
     }
 }
 
-impl<S, T: Clone> Layer<S> for AuthLayer<T> {
-    type Service = AuthService<S, T>;
+impl<S, T: Clone, M> Layer<S> for AuthLayer<T, M> {
+    type Service = AuthService<S, T, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthService::new(inner, self.store.clone(), Arc::clone(&self.config))
+        let guard = Guard { store: self.store.clone(), config: Arc::clone(&self.config) };
+        AuthService::new(inner, Arc::new(guard))
+    }
+}
+
+impl<T: Clone, M> Clone for AuthLayer<T, M> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), config: Arc::clone(&self.config), mode: PhantomData }
+    }
+}
+
+impl<T: fmt::Debug, M> fmt::Debug for AuthLayer<T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthLayer")
+            .field("store", &self.store)
+            .field("config", &self.config)
+            .finish()
     }
 }

@@ -42,9 +42,9 @@
 //!
 //! # The line a request walks
 //!
-//! [`Credentials`] are read from the headers; the [`Policy`] says what the request needs; the
-//! [`TokenStore`] finds the record that belongs to the token's digest; [`authorize`] decides. An allowed
-//! request goes on with a [`Principal`] in its extensions, a refused one is answered with its [`Denial`].
+//! The [`Policy`] says what the request requires. The credentials are read from its headers. The
+//! [`TokenStore`] finds the record of the token's digest, and the record decides. An allowed request gets a
+//! [`Principal`] in its extensions; the response to a denied one has its [`Denial`].
 //!
 //! # Features
 //!
@@ -80,16 +80,19 @@ mod principal;
 mod store;
 mod response;
 mod event;
-mod layer;
+mod stream;
+mod guard;
+mod future;
 mod service;
+mod layer;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use crate::credentials::Credentials;
-pub use crate::decision::{Denial, authorize};
+pub use crate::decision::Denial;
+pub use crate::future::ResponseFuture;
 pub use crate::layer::AuthLayer;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
 pub use crate::policy::{
@@ -99,12 +102,13 @@ pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{
     Expiry, NameError, NewToken, NewTokenError, ParseExpiryError, TokenRecord,
 };
-pub use crate::service::{AuthService, ResponseFuture};
+pub use crate::service::AuthService;
 pub use crate::store::{
     ChangeError, Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions,
     FormatProblem, LeasedSnapshot, Lookup, LookupFuture, LookupResult, MemoryTokenStore, Records,
     Refresh, Refreshed, Refresher, Rotated, StoreError, TokenStore, TrustProblem,
 };
+pub use crate::stream::{AnyBody, AuthBody, AxumBody, ResponseBody};
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };

@@ -10,11 +10,11 @@ use crate::permission::Permissions;
 use crate::record::TokenRecord;
 use crate::token::TokenId;
 
-/// Who is asking: the token that a request was allowed with, without its secret.
+/// The token that a request was allowed with, without its secret.
 ///
 /// [`AuthLayer`](crate::AuthLayer) puts it into the extensions of every allowed request. In an axum
-/// handler it is an extractor; a route that is [public](crate::Policy::public) takes
-/// `Option<Principal>`, which is `None` there.
+/// handler it is an extractor. A [public](crate::Policy::public) route takes `Option<Principal>`, which
+/// is `None` there.
 ///
 /// ```
 /// use opencode_auth::Principal;
@@ -27,7 +27,7 @@ use crate::token::TokenId;
 pub struct Principal(Arc<TokenRecord>);
 
 impl Principal {
-    /// The principal of this record, for a host's tests of handlers.
+    /// The principal of this record, for tests of handlers.
     #[must_use]
     pub const fn new(record: Arc<TokenRecord>) -> Self {
         Self(record)
@@ -53,7 +53,7 @@ impl Principal {
         self.0.name()
     }
 
-    /// What the token allows, which may be more than this request needed.
+    /// What the token was granted. This may be more than the request required.
     #[must_use]
     pub fn permissions(&self) -> Permissions {
         self.0.permissions()
@@ -66,8 +66,8 @@ impl Principal {
     }
 }
 
-/// No extensions, in a table with room for seven. axum's router adds three, so that a table which began
-/// with the principal would have to be replaced for the last of them.
+/// An empty table with room for seven extensions. axum's router adds three to the principal. A table that
+/// began with the principal would have to grow for the last of them.
 static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
     let mut extensions = Extensions::new();
     extensions.insert(0_u8);
@@ -97,11 +97,11 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
     }
 }
 
-/// A handler asked for a [`Principal`], and the request has none: no [`AuthLayer`](crate::AuthLayer)
-/// wraps the route, or the route is public. It answers 500, because the mistake is the server's.
+/// A handler takes a [`Principal`], and the request has none: no [`AuthLayer`](crate::AuthLayer) wraps
+/// the route, or the route is public. The response is a 500, because the mistake is the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has let the request in: wrap \
+    "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has allowed the request: wrap \
      the router in the layer, or take `Option<Principal>` on a public route"
 )]
 pub struct PrincipalMissing;

@@ -1,82 +1,22 @@
-//! What a refused client is told.
+//! Builds the response to a denial.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 
 use crate::decision::Denial;
 use crate::permission::Permissions;
-use crate::timestamp;
 
-/// Seconds after which a client may try again when the store could not be read.
+/// Seconds after which a client may try again if the store could not be read.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-impl Denial {
-    /// The response's status: 401, 403 or 503.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        match self {
-            Self::CredentialsAbsent
-            | Self::CredentialsMalformed
-            | Self::TokenUnknown
-            | Self::TokenExpired { .. } => StatusCode::UNAUTHORIZED,
-            Self::PermissionMissing { .. } => StatusCode::FORBIDDEN,
-            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// What the client is told, in a sentence or two. Malformed, unknown and deleted tokens are told
-    /// the same; that a token expired, or what it lacks, learns only who holds its secret.
-    #[must_use]
-    pub fn message(&self) -> String {
-        match self {
-            Self::CredentialsAbsent => {
-                "This server needs a token: send the header `Authorization: Bearer <token>`. \
-                 `opencode auth token create` makes one."
-                    .to_owned()
-            }
-            Self::CredentialsMalformed | Self::TokenUnknown => {
-                "The token is not valid: it is malformed, unknown or was deleted. \
-                 `opencode auth token create` makes a new one."
-                    .to_owned()
-            }
-            Self::TokenExpired { id, expired_at } => format!(
-                "The token {id} expired at {}. `opencode auth token create` makes a new one.",
-                timestamp::format(*expired_at),
-            ),
-            Self::PermissionMissing { required, granted, .. } => format!(
-                "The token does not allow this request: it needs {}, and the token lacks {}.",
-                required.join(" and "),
-                required.difference(*granted).join(" and "),
-            ),
-            Self::StoreUnavailable => {
-                "The server cannot read its token store, so it cannot tell whether the token is \
-                 valid. Try again later; the server's log has the reason."
-                    .to_owned()
-            }
-        }
-    }
-
-    /// The name that opencode clients show for the answer.
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::CredentialsAbsent
-            | Self::CredentialsMalformed
-            | Self::TokenUnknown
-            | Self::TokenExpired { .. } => "UnauthorizedError",
-            Self::PermissionMissing { .. } => "ForbiddenError",
-            Self::StoreUnavailable => "ServiceUnavailableError",
-        }
-    }
-}
-
-/// How refusals are answered.
+/// What the responses to denials look like.
 #[derive(Clone)]
-pub(crate) struct Answers {
+pub(crate) struct DenialResponses {
     realm: Box<str>,
     challenge_of_absent: HeaderValue,
     challenge_of_invalid: HeaderValue,
@@ -85,17 +25,17 @@ pub(crate) struct Answers {
 
 type BodyFn = dyn Fn(&Denial) -> (HeaderValue, Bytes) + Send + Sync;
 
-impl Answers {
+impl DenialResponses {
     fn new(realm: &str) -> Self {
-        // RFC 9110 section 5.6.4: what would need an escape in a quoted string is left out of it.
-        let sound = |character: char| match character {
+        // RFC 9110 section 5.6.4: no character that a quoted string would have to escape.
+        let quotable = |character: char| match character {
             '"' | '\\' => '_',
             ' '..='~' => character,
             _ => '_',
         };
-        let realm: Box<str> = realm.chars().map(sound).collect();
+        let realm: Box<str> = realm.chars().map(quotable).collect();
         Self {
-            // RFC 6750 section 3: no error code where nothing was presented.
+            // RFC 6750 section 3: no error code if nothing was presented.
             challenge_of_absent: header_value(format!(r#"Bearer realm="{realm}""#)),
             challenge_of_invalid: header_value(format!(
                 r#"Bearer realm="{realm}", error="invalid_token""#
@@ -116,12 +56,12 @@ impl Answers {
         self.body = Some(Arc::new(body));
     }
 
-    pub(crate) fn answer<B: From<Bytes>>(&self, denial: Denial) -> Response<B> {
+    pub(crate) fn respond(&self, denial: Denial) -> Response<Bytes> {
         let (content_type, body) = match &self.body {
             Some(body) => body(&denial),
             None => (HeaderValue::from_static("application/json"), json_body(&denial)),
         };
-        let mut response = Response::new(B::from(body));
+        let mut response = Response::new(body);
         *response.status_mut() = denial.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type);
@@ -153,25 +93,25 @@ impl Answers {
     }
 }
 
-/// The realm was made sound; were it not, a challenge without it is still one.
+/// The realm has only printable ASCII, so this never falls back.
 fn header_value(challenge: String) -> HeaderValue {
     HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
-impl Default for Answers {
+impl Default for DenialResponses {
     fn default() -> Self {
         Self::new("opencode")
     }
 }
 
-impl fmt::Debug for Answers {
+impl fmt::Debug for DenialResponses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answers").field("realm", &self.realm).finish_non_exhaustive()
+        f.debug_struct("DenialResponses").field("realm", &self.realm).finish_non_exhaustive()
     }
 }
 
-/// The shape that every opencode client shows well: its first SDK reads `name` and `data.message`, its
-/// second one `_tag` and `message`.
+/// The JSON that every opencode client can show: SDK 1 reads `name` and `data.message`, SDK 2 reads
+/// `_tag` and `message`.
 #[derive(Serialize)]
 struct Body<'a> {
     name: &'a str,
@@ -195,7 +135,7 @@ struct PermissionData {
 }
 
 fn json_body(denial: &Denial) -> Bytes {
-    // Whoever has no token can ask for these as often as they like.
+    // Anyone can request these without a token, as often as they like.
     static ABSENT: LazyLock<Bytes> = LazyLock::new(|| to_json(&Denial::CredentialsAbsent));
     static INVALID: LazyLock<Bytes> = LazyLock::new(|| to_json(&Denial::TokenUnknown));
     match denial {
@@ -219,12 +159,8 @@ fn to_json(denial: &Denial) -> Bytes {
         | Denial::TokenExpired { .. }
         | Denial::StoreUnavailable => None,
     };
-    let body = Body {
-        name: denial.name(),
-        tag: denial.name(),
-        message,
-        data: Data { message, permissions },
-    };
-    // Strings and lists of words always serialise.
+    let name = denial.name();
+    let body = Body { name, tag: name, message, data: Data { message, permissions } };
+    // Strings and lists of words always serialize.
     serde_json::to_vec(&body).unwrap_or_default().into()
 }

@@ -1,69 +1,62 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::task::{Context, Poll};
 
-use axum::body::Bytes;
-use axum::http::header::AUTHORIZATION;
 use axum::http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::credentials::Credentials;
-use crate::decision::{Denial, authorize};
-use crate::event;
-use crate::permission::Permissions;
-use crate::policy::{Decision, Policy, Requirement};
-use crate::record::TokenRecord;
-use crate::response::Answers;
-use crate::store::{Lookup, LookupFuture, LookupResult, StoreError, TokenStore};
+use crate::decision::Denial;
+use crate::future::{PendingLookup, ResponseFuture};
+use crate::guard::{Guard, admit, deny};
+use crate::policy::Requirement;
+use crate::store::{Lookup, TokenStore};
+use crate::stream::{AxumBody, ResponseBody};
 
-/// What a layer hands to each of its services.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Config {
-    pub(crate) policy: Policy,
-    pub(crate) answers: Answers,
-    pub(crate) forward_credentials: bool,
-}
-
-/// The service that [`AuthLayer`](crate::AuthLayer) makes of another.
-#[derive(Clone, Debug)]
-pub struct AuthService<S, T> {
+/// The service that [`AuthLayer`](crate::AuthLayer) wraps around another.
+pub struct AuthService<S, T, M = AxumBody> {
     inner: S,
     guard: Arc<Guard<T>>,
+    mode: PhantomData<fn() -> M>,
 }
 
-/// What the clones of a service share. Routers clone a service for each request, and each reference that
-/// is counted then is one that all threads write to.
-#[derive(Debug)]
-struct Guard<T> {
-    store: T,
-    config: Arc<Config>,
-}
+impl<S, T, M> AuthService<S, T, M> {
+    pub(crate) const fn new(inner: S, guard: Arc<Guard<T>>) -> Self {
+        Self { inner, guard, mode: PhantomData }
+    }
 
-impl<S, T> AuthService<S, T> {
-    pub(crate) fn new(inner: S, store: T, config: Arc<Config>) -> Self {
-        Self { inner, guard: Arc::new(Guard { store, config }) }
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, mutably. Calling it bypasses the check.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, without the check.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
-impl<S, T, RequestBody, ResponseBody> Service<Request<RequestBody>> for AuthService<S, T>
+impl<S, T, M, B, R> Service<Request<B>> for AuthService<S, T, M>
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     T: TokenStore,
-    ResponseBody: From<Bytes>,
+    M: ResponseBody<R>,
 {
-    type Response = Response<ResponseBody>;
+    type Response = Response<M::Body>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, RequestBody>;
+    type Future = ResponseFuture<S, B, M>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Guard { store, config } = &*self.guard;
         let decision = config.policy.decide(&request);
         let Requirement::Permissions(required) = decision.requirement else {
@@ -72,39 +65,31 @@ where
         let credentials = if config.forward_credentials {
             Credentials::from_headers(request.headers())
         } else {
-            // Off the request before anything is decided, so that nothing inside can get at them.
+            // Removed before anything is decided, so that nothing inside can read it.
             Credentials::take(request.headers_mut())
         };
         let digest = match credentials {
-            Credentials::Bearer(digest) => digest,
-            Credentials::Absent => {
-                return ResponseFuture::refused(
-                    config,
-                    &request,
-                    &decision,
-                    Denial::CredentialsAbsent,
-                );
-            }
-            Credentials::Malformed => {
-                return ResponseFuture::refused(
-                    config,
-                    &request,
-                    &decision,
-                    Denial::CredentialsMalformed,
-                );
+            Credentials::Bearer(digest) => Ok(digest),
+            Credentials::Absent => Err(Denial::CredentialsAbsent),
+            Credentials::Malformed => Err(Denial::CredentialsMalformed),
+        };
+        let digest = match digest {
+            Ok(digest) => digest,
+            Err(denial) => {
+                return ResponseFuture::denied(deny(config, &request, &decision, denial));
             }
         };
         match store.find(&digest) {
-            Lookup::Ready(found) => match admit(&mut request, found, required, &decision, config) {
+            Lookup::Ready(found) => match admit(&mut request, found, required, config) {
                 Ok(()) => ResponseFuture::called(self.inner.call(request)),
-                Err(refused) => ResponseFuture::answered(refused),
+                Err(refused) => ResponseFuture::denied(deny(config, &request, &decision, refused)),
             },
             Lookup::Pending(lookup) => {
-                // The service that was polled ready is the one to call; its clone is polled anew.
+                // `self.inner` was polled ready, so it is the one to call. Its clone gets polled anew.
                 let clone = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, clone);
                 let config = Arc::clone(config);
-                ResponseFuture::waiting(Waiting {
+                ResponseFuture::looking_up(PendingLookup {
                     lookup,
                     request,
                     required,
@@ -117,163 +102,17 @@ where
     }
 }
 
-/// Makes the request what it is to be if it goes on; otherwise this is the answer.
-fn admit<B, R: From<Bytes>>(
-    request: &mut Request<B>,
-    found: LookupResult,
-    required: Permissions,
-    decision: &Decision,
-    config: &Config,
-) -> Result<(), Response<R>> {
-    let record = match found {
-        Ok(record) => record,
-        Err(failure) => {
-            return Err(refuse(
-                config,
-                request,
-                decision,
-                Denial::StoreUnavailable,
-                Some(&failure),
-            ));
-        }
-    };
-    let now = record.as_deref().map_or(SystemTime::UNIX_EPOCH, now);
-    match authorize(record, required, now) {
-        Ok(principal) => {
-            if config.forward_credentials
-                && let Some(value) = request.headers_mut().get_mut(AUTHORIZATION)
-            {
-                value.set_sensitive(true);
-            }
-            principal.attach(request.extensions_mut());
-            Ok(())
-        }
-        Err(denial) => Err(refuse(config, request, decision, denial, None)),
+impl<S: Clone, T, M> Clone for AuthService<S, T, M> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.guard))
     }
 }
 
-/// The time, as exactly as it matters for this record.
-///
-/// Linux keeps the time of its last tick, which is read in a quarter of the time. It is some milliseconds
-/// behind, and more on a machine that is kept from running: near its expiry, a token is worth the exact one.
-fn now(record: &TokenRecord) -> SystemTime {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        use std::time::Duration;
-
-        const NEAR: Duration = Duration::from_secs(60);
-        let last_tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        if let Ok(since_1970) = Duration::try_from(last_tick)
-            && let Some(last_tick) = SystemTime::UNIX_EPOCH.checked_add(since_1970)
-            && let Some(soon) = last_tick.checked_add(NEAR)
-            && !record.is_expired(soon)
-        {
-            return last_tick;
-        }
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = record;
-    SystemTime::now()
-}
-
-fn refuse<B, R: From<Bytes>>(
-    config: &Config,
-    request: &Request<B>,
-    decision: &Decision,
-    denial: Denial,
-    failure: Option<&StoreError>,
-) -> Response<R> {
-    event::refused(request, decision, &denial, failure);
-    config.answers.answer(denial)
-}
-
-pin_project! {
-    /// The response of an [`AuthService`].
-    pub struct ResponseFuture<S: Service<Request<B>>, B> {
-        #[pin]
-        state: State<S, B, S::Future, S::Response>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<S, B, F, R> {
-        Called { #[pin] future: F },
-        Answered { response: Option<R> },
-        // In a box, for it is rare and large.
-        Waiting { waiting: Option<Box<Waiting<S, B>>> },
-    }
-}
-
-/// A request whose token is being looked up.
-struct Waiting<S, B> {
-    lookup: LookupFuture,
-    request: Request<B>,
-    required: Permissions,
-    decision: Decision,
-    service: S,
-    config: Arc<Config>,
-}
-
-impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    const fn called(future: S::Future) -> Self {
-        Self { state: State::Called { future } }
-    }
-
-    const fn answered(response: S::Response) -> Self {
-        Self { state: State::Answered { response: Some(response) } }
-    }
-
-    fn waiting(waiting: Waiting<S, B>) -> Self {
-        Self { state: State::Waiting { waiting: Some(Box::new(waiting)) } }
-    }
-}
-
-impl<S, B, R> ResponseFuture<S, B>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: From<Bytes>,
-{
-    fn refused(config: &Config, request: &Request<B>, decision: &Decision, denial: Denial) -> Self {
-        Self::answered(refuse(config, request, decision, denial, None))
-    }
-}
-
-impl<S, B, R> Future for ResponseFuture<S, B>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: From<Bytes>,
-{
-    type Output = Result<Response<R>, S::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let next = match self.as_mut().project().state.project() {
-                StateProjection::Called { future } => return future.poll(context),
-                StateProjection::Answered { response } => match response.take() {
-                    Some(response) => return Poll::Ready(Ok(response)),
-                    // Polled again after it was done, which a future's contract does not allow.
-                    None => return Poll::Pending,
-                },
-                StateProjection::Waiting { waiting } => {
-                    let Some(pending) = waiting else { return Poll::Pending };
-                    let found = ready!(pending.lookup.as_mut().poll(context));
-                    let Some(pending) = waiting.take() else { return Poll::Pending };
-                    let Waiting { mut request, required, decision, mut service, config, .. } =
-                        *pending;
-                    match admit(&mut request, found, required, &decision, &config) {
-                        Ok(()) => State::Called { future: service.call(request) },
-                        Err(refused) => State::Answered { response: Some(refused) },
-                    }
-                }
-            };
-            self.as_mut().project().state.set(next);
-        }
-    }
-}
-
-impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+impl<S: fmt::Debug, T: fmt::Debug, M> fmt::Debug for AuthService<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("AuthService")
+            .field("inner", &self.inner)
+            .field("guard", &self.guard)
+            .finish()
     }
 }

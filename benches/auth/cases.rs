@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,13 +13,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use opencode_auth::{
-    AuthLayer, Credentials, Denial, FileTokenStore, Lookup, Policy, Principal, Requirement, Token,
-    TokenStore, authorize,
-};
+use opencode_auth::{AuthLayer, FileTokenStore, Policy, Token};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tower::{Layer as _, Service, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 
 use crate::store_file;
@@ -27,6 +24,7 @@ use crate::store_file;
 pub const BARE: &str = "bare router";
 pub const STATIC: &str = "tower-http, one static token";
 pub const DIGEST: &str = "one SHA-256 of a token";
+pub const NOTHING: &str = "a service that does nothing";
 
 /// Each with the name it has in the names of cases.
 const POLICIES: [(&str, MakePolicy); 2] = [("", Policy::default), (", opencode", Policy::opencode)];
@@ -154,18 +152,31 @@ fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     ]
 }
 
+/// The layer around a service that does nothing, beside that service and one SHA-256.
 fn decisions(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
     let secret: [u8; 32] = stores[0].1.expose_secret().as_bytes().try_into().unwrap();
+    let alone = |name: String, app, token| {
+        request_case(name, app, Template::new("/config", Some(token)), StatusCode::OK)
+    };
+    let nothing =
+        || service_fn(async |_: Request| Ok::<_, Infallible>(Response::new(Body::empty())));
     let mut cases = vec![loop_case(DIGEST.to_owned(), move || {
         black_box(Sha256::digest(black_box(&secret)));
     })];
+    cases.push(request_case(
+        NOTHING.to_owned(),
+        nothing(),
+        Template::new("/config", Some(&stores[0].1)),
+        StatusCode::OK,
+    ));
     for (policy_name, policy) in POLICIES {
         for (name, token, store) in stores {
-            let request = Template::new("/config", Some(token)).request();
-            let (policy, store) = (policy(), store.clone());
-            cases.push(loop_case(format!("decision, {name}{policy_name}"), move || {
-                let _ = black_box(decide(black_box(&request), &policy, &store).unwrap());
-            }));
+            let layer = AuthLayer::new(store.clone()).policy(policy());
+            cases.push(alone(
+                format!("decision, {name}{policy_name}"),
+                layer.layer(nothing()),
+                token,
+            ));
         }
     }
     cases
@@ -190,35 +201,6 @@ fn threads(store: &(&str, Token, FileTokenStore)) -> Vec<Case> {
         thread_case("layer, two threads, nothing shared", vec![shared.clone(), apart], &template),
         thread_case("layer, two threads, one token", vec![shared.clone(), shared], &template),
     ]
-}
-
-/// What the layer decides, without a service: what was presented, what is needed, the record, the answer.
-fn decide<B>(
-    request: &axum::http::Request<B>,
-    policy: &Policy,
-    store: &FileTokenStore,
-) -> Result<Principal, Denial> {
-    let Requirement::Permissions(required) = policy.decide(request).requirement else {
-        panic!("this route is not public")
-    };
-    let Credentials::Bearer(digest) = Credentials::from_headers(request.headers()) else {
-        return Err(Denial::CredentialsAbsent);
-    };
-    let Lookup::Ready(Ok(record)) = store.find(&digest) else {
-        return Err(Denial::StoreUnavailable);
-    };
-    authorize(record, required, now())
-}
-
-/// The clock that the service reads.
-fn now() -> SystemTime {
-    #[cfg(target_os = "linux")]
-    {
-        let last_tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        SystemTime::UNIX_EPOCH + Duration::try_from(last_tick).unwrap()
-    }
-    #[cfg(not(target_os = "linux"))]
-    SystemTime::now()
 }
 
 fn router() -> Router {

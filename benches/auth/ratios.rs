@@ -1,6 +1,6 @@
 //! The table at the end: ratios of cases that were measured in turn.
 
-use crate::cases::{BARE, Case, Cases, DIGEST, STATIC};
+use crate::cases::{BARE, Case, Cases, DIGEST, NOTHING, STATIC};
 
 const ROUNDS: usize = 200;
 /// Long enough for the clock, short enough to fall between two other things that the machine does.
@@ -15,7 +15,7 @@ pub fn print(cases: &Cases) {
     let alone: Vec<&Case> = requests.cases.iter().chain(refusals.cases).collect();
     table("requests", &alone, TIMES, &[BARE, STATIC, "layer, 1 token"]);
     let decisions: Vec<&Case> = decisions.cases.iter().collect();
-    table("decisions", &decisions, TIMES, &[DIGEST, "decision, 1 token"]);
+    table("decisions", &decisions, TIMES, &[DIGEST, NOTHING, "decision, 1 token"]);
     let threads: Vec<&Case> = threads.cases.iter().collect();
     table(
         "threads (the slower one)",

@@ -48,9 +48,9 @@ const INVALID: &str = r#"Bearer realm="opencode", error="invalid_token""#;
 const NOT_VALID_BODY: &str = concat!(
     r#"{"name":"UnauthorizedError","_tag":"UnauthorizedError","#,
     r#""message":"The token is not valid: it is malformed, unknown or was deleted. "#,
-    r#"`opencode auth token create` makes a new one.","#,
+    r#"`opencode auth token create` creates a new one.","#,
     r#""data":{"message":"The token is not valid: it is malformed, unknown or was deleted. "#,
-    r#"`opencode auth token create` makes a new one."}}"#,
+    r#"`opencode auth token create` creates a new one."}}"#,
 );
 
 #[tokio::test]
@@ -68,10 +68,10 @@ async fn absent_credentials_are_told_how_to_get_some() {
             r#"Bearer realm="opencode""#,
             concat!(
                 r#"{"name":"UnauthorizedError","_tag":"UnauthorizedError","#,
-                r#""message":"This server needs a token: send the header "#,
-                r#"`Authorization: Bearer <token>`. `opencode auth token create` makes one.","#,
-                r#""data":{"message":"This server needs a token: send the header "#,
-                r#"`Authorization: Bearer <token>`. `opencode auth token create` makes one."}}"#,
+                r#""message":"This server requires a token: send the header "#,
+                r#"`Authorization: Bearer <token>`. `opencode auth token create` creates one.","#,
+                r#""data":{"message":"This server requires a token: send the header "#,
+                r#"`Authorization: Bearer <token>`. `opencode auth token create` creates one."}}"#,
             ),
         );
     }
@@ -101,7 +101,7 @@ async fn an_expired_token_is_told_so() {
     let new = NewToken::new().name("old").expires(Expiry::hours(1));
     let (token, record) = new.issue(utc_datetime!(2026-01-02 03:04:05.6)).unwrap();
     let message = format!(
-        "The token {} expired at 2026-01-02T04:04:05Z. `opencode auth token create` makes a new one.",
+        "The token {} expired at 2026-01-02T04:04:05Z. `opencode auth token create` creates a new one.",
         record.id()
     );
     store.insert(record);
@@ -135,7 +135,7 @@ async fn a_token_that_lacks_a_permission_is_told_which() {
         let (store, token) = store_with(granted);
         let answer = send(&guard(AuthLayer::new(store)), bearer(method, path, &token)).await;
         let message = format!(
-            "The token does not allow this request: it needs {needs}, and the token lacks {lacks}."
+            "The token does not allow this request: it requires {needs}, and the token lacks {lacks}."
         );
         let words = |text: &str, separator| {
             serde_json::to_string(&text.split(separator).collect::<Vec<_>>()).unwrap()
@@ -237,7 +237,7 @@ async fn the_denial_travels_in_the_extensions_of_the_response() {
 
 #[tokio::test]
 async fn a_host_may_write_the_body_but_not_the_rest() {
-    let layer = AuthLayer::new(MemoryTokenStore::new()).refusal_body(|denial| {
+    let layer = AuthLayer::new(MemoryTokenStore::new()).denial_body(|denial| {
         (HeaderValue::from_static("text/plain"), Bytes::from(format!("no: {}", denial.kind())))
     });
     let answer = send(&guard(layer), request("GET", "/config")).await;

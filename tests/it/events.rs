@@ -27,7 +27,7 @@ async fn refusal(app: &Router, request: Request<Body>) -> [Option<String>; 6] {
     let events = recorder.take_own();
     assert_eq!(events.len(), 1, "{events:#?}");
     let event = &events[0];
-    assert_eq!((&*event.level, event.field("message")), ("INFO", Some("request refused")));
+    assert_eq!((&*event.level, event.field("message")), ("INFO", Some("request denied")));
     ["kind", "method", "path", "token", "rule", "error"]
         .map(|name| event.field(name).map(str::to_owned))
 }

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt as _, Full};
-use opencode_auth::{AuthLayer, MemoryTokenStore, Permissions, Policy, Principal, Token};
+use opencode_auth::{AuthBody, AuthLayer, MemoryTokenStore, Permissions, Policy, Principal, Token};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::marked::{Marks, harmless_routes, interactive_routes, reader, routes};
@@ -196,14 +196,15 @@ async fn a_plain_tower_service_with_full_bodies_is_wrapped() {
         assert!(request.headers().get("authorization").is_none());
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"reached"))))
     });
-    let service = AuthLayer::new(store).layer(inner);
+    let service = AuthLayer::new(store).wrap_body().layer(inner);
     let call = async |authorization: Option<String>| {
         let mut request = Request::get("/config");
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
         let request = request.body(Full::new(Bytes::new())).unwrap();
-        let response: Response<Full<Bytes>> = service.clone().oneshot(request).await.unwrap();
+        let response: Response<AuthBody<Full<Bytes>>> =
+            service.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         (status, response.into_body().collect().await.unwrap().to_bytes())
     };
@@ -221,7 +222,7 @@ async fn a_router_of_axum_0_7_is_wrapped() {
         .route("/config", axum07::routing::any(|| async { "config" }))
         .route("/pty/:id/connect", axum07::routing::any(|| async { "pty" }))
         .fallback(|| async { "fallback" })
-        .layer(AuthLayer::new(store));
+        .layer(AuthLayer::new(store).wrap_body());
     let call = async |method: &str, path: &str, token: Option<&Token>| {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {

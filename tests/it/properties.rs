@@ -1,17 +1,21 @@
 //! What holds for all requests, tokens and texts.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 
+use axum::body::Body;
 use axum::extract::OriginalUri;
-use axum::http::{Method, Request, Uri};
+use axum::http::{Method, Request, Response, Uri};
+use futures_util::FutureExt as _;
 use opencode_auth::{
-    Credentials, Denial, Expiry, NewToken, Permission, Permissions, Policy, Requirement, Token,
-    TokenDigest, TokenId, TokenRecord, authorize,
+    AuthLayer, Denial, Expiry, MemoryTokenStore, NewToken, Permission, Permissions, Policy,
+    Requirement, Token, TokenDigest, TokenId,
 };
 use proptest::prelude::*;
 use time::UtcDateTime;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::lenient::is_interactive_to_some_reader;
+use crate::support::{bearer, store_with};
 
 fn permissions() -> impl Strategy<Value = Permissions> {
     prop::collection::vec(prop::sample::select(&Permission::ALL[..]), 0..4)
@@ -94,11 +98,22 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn record(permissions: Permissions) -> Arc<TokenRecord> {
-    let (token, _) = NewToken::new().issue(UtcDateTime::UNIX_EPOCH).unwrap();
-    let now = UtcDateTime::UNIX_EPOCH;
-    let id = TokenId::generate().unwrap();
-    Arc::new(TokenRecord::new(id, None, token.digest(), permissions, now, None).unwrap())
+/// What the layer does with a request whose token was granted these permissions.
+fn decide(
+    policy: &Policy,
+    method: &Method,
+    path: &str,
+    granted: Permissions,
+) -> Result<(), Denial> {
+    let (store, token) = store_with(granted);
+    let inner =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let service = AuthLayer::new(store).policy(policy.clone()).layer(inner);
+    let mut request = bearer("GET", "/", &token);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = path.parse().unwrap();
+    let response = service.oneshot(request).now_or_never().unwrap().unwrap();
+    response.extensions().get().cloned().map_or(Ok(()), Err)
 }
 
 proptest! {
@@ -112,12 +127,11 @@ proptest! {
     ) {
         prop_assume!(!granted.is_empty());
         if let Some(needed) = needed(&policy, &method, &path) {
-            let now = UtcDateTime::UNIX_EPOCH;
-            let few = authorize(Some(record(granted)), needed, now);
-            let many = authorize(Some(record(granted | more)), needed, now);
+            let few = decide(&policy, &method, &path, granted);
+            let many = decide(&policy, &method, &path, granted | more);
             prop_assert_eq!(few.is_ok(), granted.contains(needed));
             prop_assert!(few.is_err() || many.is_ok());
-            prop_assert!(authorize(Some(record(Permissions::ALL)), needed, now).is_ok());
+            prop_assert!(decide(&policy, &method, &path, Permissions::ALL).is_ok());
             if let Err(denial) = few {
                 let is_missing = matches!(denial, Denial::PermissionMissing { .. });
                 prop_assert!(is_missing);
@@ -233,8 +247,12 @@ proptest! {
             let value = [b"Bearer ", &*bytes].concat();
             if let Ok(value) = axum::http::HeaderValue::from_bytes(&value) {
                 request.headers_mut().insert("authorization", value);
-                let credentials = Credentials::from_headers(request.headers());
-                prop_assert!(matches!(credentials, Credentials::Malformed));
+                let layer = AuthLayer::new(MemoryTokenStore::new());
+                let service = layer.layer(service_fn(async |_: Request<()>| {
+                    Ok::<_, Infallible>(Response::new(Body::empty()))
+                }));
+                let response = service.oneshot(request).now_or_never().unwrap().unwrap();
+                prop_assert_eq!(response.extensions().get(), Some(&Denial::CredentialsMalformed));
             }
         }
         let changed = format!("{}{other}{}", &text[..position], &text[position + 1..]);

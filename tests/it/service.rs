@@ -258,7 +258,7 @@ async fn a_handler_without_the_layer_says_what_is_missing() {
     assert_eq!(answer.status, 500);
     assert_eq!(
         answer.body,
-        "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has let the request in: \
+        "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has allowed the request: \
          wrap the router in the layer, or take `Option<Principal>` on a public route"
     );
     assert_eq!(answer.body, PrincipalMissing.to_string());
@@ -289,7 +289,7 @@ async fn a_principal_shows_the_token_without_its_secret() {
 
 #[test]
 fn debug_outputs_name_the_parts() {
-    let layer = AuthLayer::new(()).realm("here").refusal_body(|_| unreachable!());
+    let layer = AuthLayer::new(()).realm("here").denial_body(|_| unreachable!());
     let shown = format!("{layer:?}");
     assert!(shown.contains(r#"realm: "here""#), "{shown}");
     assert!(shown.contains("/session") || shown.contains("Policy"), "{shown}");
