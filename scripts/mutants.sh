@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 if [ $# -eq 0 ]; then
     set -- src/credentials.rs src/decision.rs src/event.rs src/layer.rs src/permission.rs \
         src/policy.rs 'src/policy/*.rs' src/principal.rs src/record.rs src/redact.rs src/response.rs \
-        src/service.rs src/store/format.rs 'src/store/format/*.rs' src/timestamp.rs src/token.rs
+        src/service.rs src/store/file/format.rs 'src/store/file/format/*.rs' src/timestamp.rs src/token.rs
 fi
 for file; do
     set -- "$@" --file "$file"
@@ -22,7 +22,7 @@ done
 # Doc tests, and tests that start programs or take long, are left out. Without debug information, and with
 # dependencies that were optimized, a mutant takes some seconds instead of a minute.
 export CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-64}"
-slow='cli|store_concurrency|store_revocation|store_editing|store_editors|store_mounts|store_races|example_server'
+slow='cli|store::concurrency|store::revocation|store::editing|store::editors|store::mounts|store::races|example_server'
 exec cargo mutants --jobs 1 --timeout 90 --no-shuffle --test-tool nextest \
     --cargo-arg=--lib --cargo-arg=--test=it --cargo-arg='--config=profile.dev.package."*".opt-level=2' \
     "$@" -- -E "not test(/^($slow)/)"

@@ -7,4 +7,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 OPENCODE_AUTH_TEST_POWER_CUTS="${1:-40}" exec cargo test --test it -- --exact --nocapture \
-    store_mounts::a_power_cut_after_a_change_returned_does_not_undo_it
+    store::mounts::a_power_cut_after_a_change_returned_does_not_undo_it

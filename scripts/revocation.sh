@@ -6,4 +6,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 OPENCODE_AUTH_TEST_DELETIONS="${1:-10000}" exec cargo test --release --test it -- --exact --nocapture \
-    store_revocation::no_request_that_started_after_delete_returned_is_allowed
+    store::revocation::no_request_that_started_after_delete_returned_is_allowed

@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 OPENCODE_AUTH_TEST_LOCK_SECONDS=10 exec cargo test --test it -- --exact --nocapture \
-    store_concurrency::a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once
+    store::concurrency::a_stopped_lock_holder_gives_an_error_and_a_killed_one_frees_the_lock_at_once

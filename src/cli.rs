@@ -44,6 +44,7 @@
 mod args;
 mod check;
 mod commands;
+mod hints;
 mod output;
 mod relative;
 mod table;

@@ -10,7 +10,7 @@ use crate::store::format;
 #[must_use]
 pub fn rewritten(file: &[u8]) -> Option<(Vec<TokenRecord>, Vec<u8>)> {
     let document = format::parse(file).ok()?;
-    let written = format::write(&document).ok()?;
+    let written = format::serialize(&document).ok()?;
     Some((document.records().cloned().collect(), written))
 }
 

@@ -69,6 +69,8 @@
 //! token; browsers cannot set the header on `EventSource` and `WebSocket`; there is no `Basic`.
 
 mod redact;
+mod shell;
+mod hex;
 mod permission;
 mod token;
 mod timestamp;
@@ -104,9 +106,10 @@ pub use crate::record::{
 };
 pub use crate::service::AuthService;
 pub use crate::store::{
-    ChangeError, Created, Deleted, Durability, FileTokenStore, FileTokenStoreOptions,
-    FormatProblem, LeasedSnapshot, Lookup, LookupFuture, LookupResult, MemoryTokenStore, Records,
-    Refresh, Refreshed, Refresher, Rotated, StoreError, TokenStore, TrustProblem,
+    ChangeError, Created, Deleted, Durability, FileMode, FileStoreError, FileTokenStore,
+    FileTokenStoreOptions, FormatProblem, LeasedSnapshot, Lookup, LookupFuture, LookupResult,
+    MemoryTokenStore, Records, Refresh, Refreshed, Refresher, Rotated, StoreError, TokenStore,
+    TrustProblem,
 };
 pub use crate::stream::{AnyBody, AuthBody, AxumBody, ResponseBody};
 pub use crate::token::{

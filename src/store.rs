@@ -1,39 +1,29 @@
 //! Where token records are kept.
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+mod change;
 mod clock;
 pub(crate) mod document;
-mod error;
 mod file;
-pub(crate) mod format;
 mod index;
-mod location;
-mod lock;
 mod memory;
-mod outcome;
-mod remedy;
-mod replace;
-mod shown;
 mod snapshot;
-mod trust;
-mod view;
 
-pub use self::error::{ChangeError, StoreError, TrustProblem};
-pub use self::file::{FileTokenStore, FileTokenStoreOptions};
-pub use self::format::FormatProblem;
+pub use self::change::{ChangeError, Created, Deleted, Durability, Rotated};
+#[cfg(fuzzing)]
+pub(crate) use self::file::format;
+pub use self::file::{
+    FileMode, FileStoreError, FileTokenStore, FileTokenStoreOptions, FormatProblem, TrustProblem,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::file::{absolute_path, lock_path};
 pub use self::index::Index as Records;
-#[cfg(feature = "cli")]
-pub(crate) use self::location::named;
-#[cfg(feature = "cli")]
-pub(crate) use self::lock::path_beside as lock_path;
 pub use self::memory::MemoryTokenStore;
-pub use self::outcome::{Created, Deleted, Durability, Rotated};
-#[cfg(feature = "cli")]
-pub(crate) use self::shown::{command, quoted, shown};
 pub use self::snapshot::{LeasedSnapshot, Refresh, Refreshed, Refresher};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
@@ -68,7 +58,7 @@ use crate::token::TokenDigest;
 ///         // What is at hand is answered at once. What has to be waited for is `Lookup::pending(async { … })`.
 ///         Lookup::Ready(match self.rows.read() {
 ///             Ok(rows) => Ok(rows.get(digest).cloned()),
-///             Err(_) => Err(StoreError::other(Poisoned)),
+///             Err(_) => Err(StoreError::new(Poisoned)),
 ///         })
 ///     }
 /// }
@@ -120,5 +110,57 @@ impl fmt::Debug for Lookup {
             Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
             Self::Pending(_) => f.write_str("Pending(..)"),
         }
+    }
+}
+
+/// The store could not tell whether a token is valid. A request is then answered 503.
+///
+/// It shows the error that it was made of, as [`std::io::Error`] does. Clones are cheap: every request
+/// that waits for the same refresh gets the same error.
+///
+/// ```
+/// use opencode_auth::{FileStoreError, FileTokenStore};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("auth-tokens.json");
+/// std::fs::write(&path, "not JSON")?;
+/// # #[cfg(unix)]
+/// # std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+/// let error = FileTokenStore::open(&path).unwrap_err();
+/// assert!(matches!(error.downcast_ref(), Some(FileStoreError::Format { line: 1, .. })));
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct StoreError(Arc<dyn Error + Send + Sync>);
+
+impl StoreError {
+    /// Wraps the error of a store.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// The error that this one was made of, if it has this type.
+    #[must_use]
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for StoreError {
+    /// The sentence first: `unwrap`, and `main` when it returns an error, show this form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.0)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }

@@ -8,7 +8,8 @@ use time::UtcDateTime;
 
 use crate::cli::wording;
 use crate::record::TokenRecord;
-use crate::store::{FileTokenStore, StoreError, command, lock_path, quoted, shown};
+use crate::shell::{command, escape_path, quote};
+use crate::store::{FileTokenStore, StoreError, lock_path};
 
 /// What was found, in lines.
 pub(super) struct Findings {
@@ -30,7 +31,7 @@ impl Findings {
 
 pub(super) fn check(path: &Path, program: &str) -> Findings {
     let mut findings = Findings { text: String::new(), is_fine: true };
-    findings.line(&format!("The tokens are in {}", shown(path)));
+    findings.line(&format!("The tokens are in {}", escape_path(path)));
     match trusted_records(path, &mut findings) {
         Ok(Some(records)) => describe(path, &records, program, &mut findings),
         Ok(None) => findings.line(
@@ -98,13 +99,13 @@ fn check_writing(path: &Path, findings: &mut Findings) {
     let lock = &lock_path(&target);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };
     if !metadata.is_file() {
-        let remedy = match quoted(lock) {
+        let remedy = match quote(lock) {
             Some(lock) => format!(": mv {lock} {lock}.old"),
             None => String::new(),
         };
         findings.wrong(&format!(
             "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away{remedy}",
-            shown(lock)
+            escape_path(lock)
         ));
         return;
     }
@@ -118,7 +119,7 @@ fn check_writing(path: &Path, findings: &mut Findings) {
     if let Err(error) = opened {
         findings.wrong(&format!(
             "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: {}",
-            shown(lock),
+            escape_path(lock),
             command("sudo chown \"$USER\"", lock),
         ));
     }

@@ -10,7 +10,8 @@ use time::UtcDateTime;
 use crate::cli::args::{Create, Delete, List, Rotate};
 use crate::cli::{Exit, check, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
-use crate::store::{ChangeError, Durability, FileTokenStore, named, quoted, shown};
+use crate::shell::{escape_path, quote};
+use crate::store::{ChangeError, Durability, FileTokenStore, absolute_path};
 
 /// A command could not do what it was asked for: the sentence that says so.
 type Failure = String;
@@ -28,7 +29,7 @@ impl Session {
         let mut name = path_to_token_commands(program).unwrap_or(program.get_name()).to_owned();
         // A hint without it would act on another file.
         if let Some(store) = &store {
-            name = format!("{name} --store {}", quoted(store).unwrap_or("PATH".to_owned()));
+            name = format!("{name} --store {}", quote(store).unwrap_or("PATH".to_owned()));
         }
         Self { store, program: name }
     }
@@ -93,7 +94,7 @@ impl Session {
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
         } else if records.is_empty() {
-            let path = shown(store.path());
+            let path = escape_path(store.path());
             let state = if store.path().exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
                 "No tokens: the file `{path}` {state}. Create one with: {} create",
@@ -161,7 +162,7 @@ impl Session {
     /// The store's file, which is not looked at.
     fn store_path(&self) -> Result<PathBuf, Failure> {
         match &self.store {
-            Some(path) => named(path),
+            Some(path) => absolute_path(path).map_err(Into::into),
             None => FileTokenStore::default_path(),
         }
         .map_err(|error| wording::store_error(&error))

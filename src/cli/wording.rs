@@ -5,10 +5,12 @@ use std::path::Path;
 use time::UtcDateTime;
 use time::macros::format_description;
 
+use crate::cli::hints::hint;
 use crate::cli::relative;
 use crate::record::{NewTokenError, TokenRecord};
 use crate::redact::printable;
-use crate::store::{ChangeError, StoreError, TrustProblem, command, shown};
+use crate::shell::{command, escape_path};
+use crate::store::{ChangeError, FileStoreError, StoreError, TrustProblem};
 
 /// A token as a sentence names it: `3f9c0a1b2c3d (laptop)`.
 pub(super) fn token(record: &TokenRecord) -> String {
@@ -24,7 +26,7 @@ pub(super) fn details(record: &TokenRecord, store: &Path) -> String {
         "  permissions  {}\n  expires      {}\n  stored in    {} (as a hash)",
         record.permissions(),
         expiry(record),
-        shown(store),
+        escape_path(store),
     )
 }
 
@@ -43,13 +45,11 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
     match error {
         ChangeError::Store(error) => store_error(error),
         // They say themselves what failed.
-        ChangeError::Locked { .. } | ChangeError::Invalid(NewTokenError::Random(_)) => {
-            error.to_string()
-        }
+        ChangeError::Invalid(NewTokenError::Random(_)) => error.to_string(),
         ChangeError::Invalid(_) | ChangeError::NameTaken { .. } => {
             format!("failed to {what}: {error}")
         }
-        ChangeError::NotFound { .. } | ChangeError::KeyIsToken => {
+        ChangeError::NotFound { .. } | ChangeError::IdOrNameIsToken => {
             format!("failed to {what}: {error}; see them with: {program} list")
         }
         ChangeError::Ambiguous { .. } => {
@@ -58,14 +58,18 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
     }
 }
 
-/// An error of a store, with the names of users, which the library does not look up.
+/// An error of a store, with the names of users and a hint, for which the library does not look.
 pub(super) fn store_error(error: &StoreError) -> String {
-    match error {
-        StoreError::Untrusted { path, problem } => {
+    let Some(file_error) = error.downcast_ref() else { return error.to_string() };
+    match file_error {
+        FileStoreError::Untrusted { path, problem } => {
             let problem = trust_problem(path, problem);
-            format!("failed to trust the token store `{}`: {problem}", shown(path))
+            format!("failed to trust the token store `{}`: {problem}", escape_path(path))
         }
-        error => error.to_string(),
+        file_error => match hint(file_error) {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        },
     }
 }
 
@@ -76,9 +80,9 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
             let it = if path == store {
                 "it".to_owned()
             } else if path.is_dir() {
-                format!("the directory `{}`", shown(path))
+                format!("the directory `{}`", escape_path(path))
             } else {
-                format!("the file `{}`", shown(path))
+                format!("the file `{}`", escape_path(path))
             };
             let [owner_name, user_name] = [*owner, *user].map(user_name);
             // What root takes over, its owner's server cannot read any more.
@@ -95,7 +99,7 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
         }
         TrustProblem::ForeignLink { path, owner } => format!(
             "`{}` is a link that {} made; see where it leads: {}; then remove it",
-            shown(path),
+            escape_path(path),
             user_name(*owner),
             command("ls -l", path),
         ),

@@ -7,7 +7,7 @@ use time::UtcDateTime;
 
 use crate::record::{NewToken, TokenRecord};
 use crate::redact;
-use crate::store::error::ChangeError;
+use crate::store::change::ChangeError;
 use crate::store::index::Index;
 use crate::token::Token;
 
@@ -54,10 +54,10 @@ impl Document {
     /// A new secret for a token. Answers it, the new record and the old one.
     pub(crate) fn rotate(
         &mut self,
-        key: &str,
+        id_or_name: &str,
         now: UtcDateTime,
     ) -> Result<(Token, TokenRecord, TokenRecord), ChangeError> {
-        let position = self.position(key)?;
+        let position = self.position(id_or_name)?;
         let entry = &mut self.entries[position];
         let token = Token::generate().map_err(crate::record::NewTokenError::from)?;
         let renewed = entry.record.renewed(token.digest(), now)?;
@@ -72,18 +72,21 @@ impl Document {
         replaced: &TokenRecord,
     ) -> Result<(), ChangeError> {
         let entry = self.entries.iter_mut().find(|entry| entry.record == *rotated);
-        let entry = entry.ok_or_else(|| ChangeError::NotFound { key: rotated.id().to_string() })?;
+        let entry =
+            entry.ok_or_else(|| ChangeError::NotFound { id_or_name: rotated.id().to_string() })?;
         entry.record = replaced.clone();
         Ok(())
     }
 
-    /// Removes the tokens with these keys, or none of them if one cannot be found.
-    pub(crate) fn delete<K: AsRef<str>>(
+    /// Removes the tokens with these ids or names, or none of them if one cannot be found.
+    pub(crate) fn delete<S: AsRef<str>>(
         &mut self,
-        keys: &[K],
+        ids_or_names: &[S],
     ) -> Result<Vec<TokenRecord>, ChangeError> {
-        let positions: HashSet<usize> =
-            keys.iter().map(|key| self.position(key.as_ref())).collect::<Result<_, _>>()?;
+        let positions: HashSet<usize> = ids_or_names
+            .iter()
+            .map(|id_or_name| self.position(id_or_name.as_ref()))
+            .collect::<Result<_, _>>()?;
         let mut position = 0;
         Ok(self.remove(|_| {
             position += 1;
@@ -117,23 +120,23 @@ impl Document {
     }
 
     /// Where the token is that has this id, else this name, else an id that begins so.
-    fn position(&self, key: &str) -> Result<usize, ChangeError> {
-        let with_id = self.records().position(|record| record.id().as_str() == key);
-        if let Some(position) = with_id.or_else(|| self.named(key)) {
+    fn position(&self, id_or_name: &str) -> Result<usize, ChangeError> {
+        let with_id = self.records().position(|record| record.id().as_str() == id_or_name);
+        if let Some(position) = with_id.or_else(|| self.named(id_or_name)) {
             return Ok(position);
         }
         let begins = |record: &TokenRecord| {
-            key.len() >= SHORTEST_ID_PREFIX && record.id().as_str().starts_with(key)
+            id_or_name.len() >= SHORTEST_ID_PREFIX && record.id().as_str().starts_with(id_or_name)
         };
         let mut positions = self.records().enumerate().filter(|(_, record)| begins(record));
         match (positions.next(), positions.next()) {
             (Some((position, _)), None) => Ok(position),
             (Some(_), Some(_)) => Err(ChangeError::Ambiguous {
-                key: key.to_owned(),
+                id_or_name: id_or_name.to_owned(),
                 candidates: self.records().filter(|record| begins(record)).cloned().collect(),
             }),
-            (None, _) if redact::may_hold_token(key) => Err(ChangeError::KeyIsToken),
-            (None, _) => Err(ChangeError::NotFound { key: key.to_owned() }),
+            (None, _) if redact::may_hold_token(id_or_name) => Err(ChangeError::IdOrNameIsToken),
+            (None, _) => Err(ChangeError::NotFound { id_or_name: id_or_name.to_owned() }),
         }
     }
 

@@ -1,27 +1,41 @@
+//! Tokens in a file.
+
+mod error;
+mod fingerprint;
+pub(crate) mod format;
+mod location;
+mod lock;
+mod read;
+mod refresh;
+mod replace;
+mod trust;
+mod update;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use time::UtcDateTime;
 
+pub use self::error::{FileMode, FileStoreError, TrustProblem};
+pub use self::format::FormatProblem;
+#[cfg(feature = "cli")]
+pub(crate) use self::location::absolute_path;
+#[cfg(feature = "cli")]
+pub(crate) use self::lock::lock_path;
+use self::read::read_content;
+use self::refresh::LiveView;
+use self::update::{Waiting, update};
 use crate::record::{NewToken, TokenRecord};
+use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
-use crate::store::error::{ChangeError, StoreError, TrustProblem};
-use crate::store::lock::StoreLock;
-use crate::store::outcome::{Created, Deleted, Durability, Rotated};
-use crate::store::replace::{Replaced, create_directory, directory_of, replace};
-use crate::store::trust::Stamp;
-use crate::store::view::{LiveView, read_document};
-use crate::store::{Lookup, TokenStore, format, location, trust};
+use crate::store::{Lookup, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
 const DEFAULT_WINDOW: Duration = Duration::from_millis(10);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often a change is made anew because the file was edited meanwhile.
-const ATTEMPTS: usize = 10;
 
 /// Tokens in a file that several processes read and write: a server, and the commands that manage it.
 ///
@@ -92,10 +106,10 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoHome`], [`StoreError::NotAbsolute`], or an error as of [`open`](Self::open) for a
+    /// [`FileStoreError::NoHome`], [`FileStoreError::NotAbsolute`], or an error as of [`open`](Self::open) for a
     /// path that cannot be one.
     pub fn default_path() -> Result<PathBuf, StoreError> {
-        location::default_path()
+        Ok(self::location::default_path()?)
     }
 
     /// Everything for which the file at `path` would not be trusted, where [`open`](Self::open) stops at
@@ -103,10 +117,10 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if the file or its directory cannot be looked at, and
-    /// [`StoreError::PathHoldsToken`].
+    /// [`FileStoreError::Io`] if the file or its directory cannot be looked at, and
+    /// [`FileStoreError::PathHoldsToken`].
     pub fn trust_problems(path: impl AsRef<Path>) -> Result<Vec<TrustProblem>, StoreError> {
-        trust::problems(&location::named(path.as_ref())?)
+        Ok(self::trust::problems(&self::location::absolute_path(path.as_ref())?)?)
     }
 
     /// The store's file.
@@ -131,14 +145,14 @@ impl FileTokenStore {
     }
 
     /// Gives a token a new secret. Id, name, permissions and lifetime stay, and the lifetime starts
-    /// again; the old secret stops. `key` is understood as by [`delete`](Self::delete).
+    /// again; the old secret stops. `id_or_name` is understood as by [`delete`](Self::delete).
     ///
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn rotate(&self, key: &str) -> Result<Rotated, ChangeError> {
+    pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
         let ((token, record, replaced), durability) =
-            self.change(|document, now| document.rotate(key, now))?;
+            self.change(|document, now| document.rotate(id_or_name, now))?;
         Ok(Rotated { token, record, replaced, durability })
     }
 
@@ -177,8 +191,8 @@ impl FileTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn delete(&self, key: &str) -> Result<Deleted, ChangeError> {
-        self.delete_many(&[key])
+    pub fn delete(&self, id_or_name: &str) -> Result<Deleted, ChangeError> {
+        self.delete_many(&[id_or_name])
     }
 
     /// Deletes several tokens, or none of them if one cannot be found.
@@ -186,11 +200,11 @@ impl FileTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn delete_many<K: AsRef<str>>(&self, keys: &[K]) -> Result<Deleted, ChangeError> {
-        if keys.is_empty() {
+    pub fn delete_many<S: AsRef<str>>(&self, ids_or_names: &[S]) -> Result<Deleted, ChangeError> {
+        if ids_or_names.is_empty() {
             return Ok(Deleted::none());
         }
-        let (records, durability) = self.change(|document, _| document.delete(keys))?;
+        let (records, durability) = self.change(|document, _| document.delete(ids_or_names))?;
         Ok(Deleted { records, durability })
     }
 
@@ -216,63 +230,21 @@ impl FileTokenStore {
     ///
     /// [`StoreError`] if the file cannot be read, parsed or trusted.
     pub fn list(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        let document = read_document(self.path())?;
-        Ok(document.entries.into_iter().map(|entry| entry.record).collect())
+        let content = read_content(self.path(), || trust::resolve(self.path()))?;
+        Ok(content.document.entries.into_iter().map(|entry| entry.record).collect())
     }
 
-    /// Changes the file's content, so that every request that starts after this returned sees it.
+    /// Changes the file, and returns when every request that starts from then on sees the change.
     fn change<T>(
         &self,
         change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
     ) -> Result<(T, Durability), ChangeError> {
-        // Where a dotfile manager put a link, the link stays.
-        let target = trust::resolve(self.path())?;
-        if let Ok(false) = directory_of(&target).try_exists() {
-            // What an empty store refuses leaves nothing behind, not even a directory.
-            change(&mut Document::default(), UtcDateTime::now())?;
-        }
-        let new_directories = create_directory(directory_of(&target))?;
-        let lock =
-            StoreLock::acquire(&target, self.options.lock_timeout, &*self.options.on_lock_wait)?;
-        // While this one waited, a link may have been turned to another file.
-        if trust::resolve(self.path())? != target {
-            return Err(StoreError::Moved { path: self.path().to_owned() }.into());
-        }
-
-        // Who edits the file by hand has no lock. The edit may be a revocation: it is not written over.
-        for _ in 0..ATTEMPTS {
-            let read = Stamp::of_file(&target)?;
-            let mut document = read_document(&target)?;
-            let answer = change(&mut document, UtcDateTime::now())?;
-            let content = format::write(&document)
-                .map_err(|error| StoreError::io("write", &target, error))?;
-            let size = content.len() as u64;
-            if size > trust::MAX_SIZE {
-                return Err(StoreError::TooLarge { path: target, size }.into());
-            }
-            let may_replace = || {
-                if !lock.is_at_its_path() {
-                    return Err(StoreError::Moved { path: lock.path().to_owned() });
-                }
-                // A link may have been put in the file's place, or turned to another.
-                if trust::resolve(self.path())? != target {
-                    return Err(StoreError::Moved { path: self.path().to_owned() });
-                }
-                Ok(Stamp::of_file(&target)? == read)
-            };
-            let replaced = replace(&target, &content, &new_directories, may_replace)?;
-            if let Some(Replaced { at, durability }) = replaced {
-                drop(lock);
-                self.wait_until_seen(at);
-                return Ok((answer, durability));
-            }
-        }
-        Err(StoreError::Changing { path: target }.into())
-    }
-
-    /// Waits until no view from before the replacement may decide a request any more.
-    fn wait_until_seen(&self, replaced_at: Instant) {
-        thread::sleep(self.live.window().saturating_sub(replaced_at.elapsed()));
+        let waiting =
+            Waiting { timeout: self.options.lock_timeout, on_wait: &*self.options.on_lock_wait };
+        let updated = update(self.path(), &waiting, change)?;
+        // A snapshot from before the change may decide requests for this long.
+        thread::sleep(self.live.window().saturating_sub(updated.replaced_at.elapsed()));
+        Ok((updated.outcome, updated.durability))
     }
 }
 
@@ -311,7 +283,7 @@ impl FileTokenStoreOptions {
         self
     }
 
-    /// How long a change waits for the lock before it is [`ChangeError::Locked`]: 10 s by default.
+    /// How long a change waits for the lock before it is [`FileStoreError::Locked`]: 10 s by default.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
@@ -330,7 +302,7 @@ impl FileTokenStoreOptions {
     ///
     /// As [`FileTokenStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
-        let live = LiveView::open(location::named(path.as_ref())?, self.window)?;
+        let live = LiveView::open(self::location::absolute_path(path.as_ref())?, self.window)?;
         Ok(FileTokenStore { live: Arc::new(live), options: self })
     }
 
@@ -340,7 +312,7 @@ impl FileTokenStoreOptions {
     ///
     /// As [`FileTokenStore::open_default`].
     pub fn open_default(self) -> Result<FileTokenStore, StoreError> {
-        self.open(location::default_path()?)
+        self.open(self::location::default_path()?)
     }
 }
 

@@ -3,10 +3,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use time::UtcDateTime;
 
 use crate::record::{NewToken, TokenRecord};
+use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
-use crate::store::error::{ChangeError, StoreError};
-use crate::store::outcome::{Created, Deleted, Durability, Rotated};
-use crate::store::{Lookup, TokenStore};
+use crate::store::{Lookup, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
 /// Tokens in memory, for the tests of hosts. Clones share the tokens.
@@ -56,9 +55,9 @@ impl MemoryTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn rotate(&self, key: &str) -> Result<Rotated, ChangeError> {
+    pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
         let (token, record, replaced) =
-            self.change(|document| document.rotate(key, UtcDateTime::now()))?;
+            self.change(|document| document.rotate(id_or_name, UtcDateTime::now()))?;
         Ok(Rotated { token, record, replaced, durability: Durability::Confirmed })
     }
 
@@ -67,8 +66,8 @@ impl MemoryTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn delete(&self, key: &str) -> Result<Deleted, ChangeError> {
-        let records = self.change(|document| document.delete(&[key]))?;
+    pub fn delete(&self, id_or_name: &str) -> Result<Deleted, ChangeError> {
+        let records = self.change(|document| document.delete(&[id_or_name]))?;
         Ok(Deleted { records, durability: Durability::Confirmed })
     }
 

@@ -9,9 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::store::clock::Moment;
-use crate::store::error::StoreError;
 use crate::store::index::Index as Records;
-use crate::store::{Lookup, LookupResult, TokenStore};
+use crate::store::{Lookup, LookupResult, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
 /// The newest records of a store, kept in memory under a lease.
@@ -50,7 +49,7 @@ use crate::token::TokenDigest;
 ///     let refresh = move |refresh: Refresh| {
 ///         let pool = pool.clone();
 ///         tokio::spawn(async move {
-///             let records = pool.load_tokens().await.map_err(StoreError::other);
+///             let records = pool.load_tokens().await.map_err(StoreError::new);
 ///             refresh.finish(records.map(Records::from_iter));
 ///         });
 ///     };
@@ -398,7 +397,7 @@ impl Drop for Refresh {
         if self.is_finished {
             return;
         }
-        let failed = || Refreshed::Failed(StoreError::other(Unfinished));
+        let failed = || Refreshed::Failed(StoreError::new(Unfinished));
         let refreshed = (!self.snapshot.is_fresh()).then(failed);
         self.end(refreshed);
     }

@@ -159,7 +159,7 @@ struct OnFire;
 #[tokio::test]
 async fn a_store_that_cannot_tell_is_503_for_tokens_only() {
     let (store, token) = store_with(Permissions::ALL);
-    store.fail_with(StoreError::other(OnFire));
+    store.fail_with(StoreError::new(OnFire));
     let policy = opencode_auth::Policy::default().public("GET".parse().unwrap(), "/health");
     let app = guard(AuthLayer::new(store.clone()).policy(policy));
     let unknown = Token::generate().unwrap();
@@ -219,7 +219,7 @@ async fn the_denial_travels_in_the_extensions_of_the_response() {
     assert_eq!(missing, Some(("permission_missing", 403, Some(id))));
     assert_eq!(denial(bearer("GET", "/config", &token)).await, None);
 
-    store.fail_with(StoreError::other(OnFire));
+    store.fail_with(StoreError::new(OnFire));
     let unavailable = denial(bearer("GET", "/config", &token)).await;
     assert_eq!(unavailable, Some(("store_unavailable", 503, None)));
 

@@ -7,6 +7,8 @@ mod change;
 mod check;
 mod create;
 mod delete;
+#[cfg(target_os = "linux")]
+mod hints;
 mod list;
 mod rotate;
 mod support;

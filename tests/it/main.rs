@@ -17,13 +17,6 @@ mod lenient;
 mod marked;
 mod recorder;
 mod support;
-#[cfg(target_os = "linux")]
-mod support_hammer;
-#[cfg(target_os = "linux")]
-mod support_mounts;
-#[cfg(target_os = "linux")]
-mod support_process;
-mod support_store;
 
 mod answers;
 mod attacks;
@@ -40,25 +33,7 @@ mod properties;
 mod raw;
 mod secrets;
 mod service;
-#[cfg(target_os = "linux")]
-mod store_concurrency;
-#[cfg(target_os = "linux")]
-mod store_editing;
-#[cfg(target_os = "linux")]
-mod store_editors;
-mod store_fields;
-mod store_file;
-mod store_format;
-mod store_model;
-#[cfg(target_os = "linux")]
-mod store_mounts;
-#[cfg(target_os = "linux")]
-mod store_revocation;
-#[cfg(target_os = "linux")]
-mod store_races;
-mod store_trust;
-mod store_unknown;
+mod store;
 mod tidy;
 mod truth_table;
-mod undo_rotation;
 mod values;

@@ -182,7 +182,7 @@ async fn the_body_of_a_refused_request_is_not_read() {
 #[tokio::test]
 async fn a_look_up_that_fails_late_is_503() {
     let (store, token) = store_with(Permissions::ALL);
-    store.fail_with(StoreError::other(std::io::Error::other("gone")));
+    store.fail_with(StoreError::new(std::io::Error::other("gone")));
     let service = AuthLayer::new(Slow { store, polls: 2 }).layer(Picky::default());
     let response = service.oneshot(bearer("GET", "/config", &token)).await.unwrap();
     assert_eq!(response.status(), 503);

@@ -1,5 +1,13 @@
 //! What several modules need: stores, requests, and answers taken apart.
 
+#[cfg(target_os = "linux")]
+pub mod hammer;
+#[cfg(target_os = "linux")]
+pub mod mounts;
+#[cfg(target_os = "linux")]
+pub mod process;
+pub mod store;
+
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::{Arc, Mutex};

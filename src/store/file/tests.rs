@@ -72,7 +72,7 @@ fn a_file_that_is_edited_all_the_time_is_not_written_to() {
         "failed to read the token store `{}`: it is being written to; try again",
         store.path().display(),
     );
-    assert_eq!((error.to_string(), times.get()), (expected, ATTEMPTS));
+    assert_eq!((error.to_string(), times.get()), (expected, update::ATTEMPTS));
     assert_eq!(names(&store), ["kept"]);
     let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
     left.retain(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b"."));

@@ -23,7 +23,7 @@ fn records(record: &TokenRecord) -> Records {
 }
 
 fn failure() -> StoreError {
-    StoreError::other(std::io::Error::other("no connection"))
+    StoreError::new(std::io::Error::other("no connection"))
 }
 
 #[track_caller]

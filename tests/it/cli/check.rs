@@ -90,13 +90,13 @@ fn a_format_that_is_wrong() {
     home.write("{\"version\": 2, \"tokens\": []}");
     home.run(&["check"]).is(1, str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 13: this is not version 1 of the format; it takes another version of this program; mend the file, or move it away to begin with an empty store
+Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 13: this is not version 1 of the format; it takes another version of this program; fix the file, or move it away to begin with an empty store
 
 "#]], "");
     home.write("");
     home.run(&["check"]).is(1, str![[r#"
 The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 1: the file is not one complete JSON object; mend the file, or move it away to begin with an empty store
+Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 1: the file is not one complete JSON object; fix the file, or move it away to begin with an empty store
 
 "#]], "");
     fs::remove_file(home.store_path()).unwrap();

@@ -156,11 +156,11 @@ fn a_broken_file_is_an_error_with_its_place() {
     let home = Home::new();
     home.write("{\"version\": 1,\n \"tokens\": [1]}");
     home.run(&["list"]).is(1, "", str![[r#"
-error: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 2, column 13: an object for each token expected; mend the file, or move it away to begin with an empty store
+error: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 2, column 13: an object for each token expected; fix the file, or move it away to begin with an empty store
 
 "#]]);
     home.run(&["create"]).is(1, "", str![[r#"
-error: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 2, column 13: an object for each token expected; mend the file, or move it away to begin with an empty store
+error: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 2, column 13: an object for each token expected; fix the file, or move it away to begin with an empty store
 
 "#]]);
 }

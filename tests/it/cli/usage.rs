@@ -212,12 +212,12 @@ For more information, try '--help'.
         answer.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
         let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcICQoLDA0ODw"]);
         answer.is(1, "", str![[r#"
-error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+error: failed to find the token store: its path contains a token, which is not repeated here; name the file
 
 "#]]);
     }
     path(&[], &[("OPENCODE_AUTH_TOKENS", "/srv/oct_AAECAwQFBgcICQoLDA0ODw")]).is(1, "", str![[r#"
-error: failed to find the token store: there is a token where its path belongs, which is not repeated here; name the file
+error: failed to find the token store: its path contains a token, which is not repeated here; name the file
 
 "#]]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);

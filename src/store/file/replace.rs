@@ -1,0 +1,165 @@
+//! Replacing a file whole: whoever reads it sees the old content or the new one.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::shell::escape_path;
+use crate::store::change::Durability;
+use crate::store::file::error::FileStoreError;
+use crate::store::file::location::directory_of;
+
+/// A temporary file is called `.<store>.opencode-auth-<random>.tmp`: as nobody else's is.
+const TEMPORARY_INFIX: &str = ".opencode-auth-";
+const TEMPORARY_RANDOM: usize = 12;
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// A replacement that every reader sees from now on.
+pub(crate) struct Replaced {
+    pub(crate) at: Instant,
+    pub(crate) durability: Durability,
+}
+
+/// Puts `content` in the place of the file `target`, with mode 0600, by way of a temporary file beside
+/// it. The caller holds the store's lock.
+///
+/// `may_replace` is asked when everything else is done: what it finds is still so when the file is
+/// replaced, but for some microseconds. With an error or `None`, nothing was replaced.
+pub(crate) fn replace(
+    target: &Path,
+    content: &[u8],
+    new_directories: &[PathBuf],
+    may_replace: impl FnOnce() -> Result<bool, FileStoreError>,
+) -> Result<Option<Replaced>, FileStoreError> {
+    let directory = directory_of(target);
+    let prefix = temporary_prefix(target);
+    remove_leftovers(directory, &prefix);
+
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .rand_bytes(TEMPORARY_RANDOM)
+        .suffix(TEMPORARY_SUFFIX)
+        // By ourselves, for otherwise the path would be in the error twice.
+        .make_in(directory, create_private)
+        .map_err(|source| FileStoreError::io("create a temporary file in", directory, source))?;
+    // To the file itself: the wrapper would put the path into its errors, in which it is already.
+    let file = temporary.as_file_mut();
+    file.write_all(content)
+        .and_then(|()| {
+            keep_group(target, file);
+            file.sync_all()
+        })
+        .map_err(|source| FileStoreError::io("write", temporary.path(), source))?;
+    if !may_replace()? {
+        return Ok(None);
+    }
+    temporary
+        .persist(target)
+        .map_err(|error| FileStoreError::io("replace", target, error.error))?;
+    let at = Instant::now();
+
+    // Until the directory is on the disk, a power cut brings the old file back, revoked tokens and all.
+    let parents = new_directories.iter().map(|new| directory_of(new));
+    let synced = [directory].into_iter().chain(parents).try_for_each(sync_directory);
+    let durability = match synced {
+        Ok(()) => Durability::Confirmed,
+        Err(error) => Durability::Unconfirmed(error),
+    };
+    Ok(Some(Replaced { at, durability }))
+}
+
+fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Creates the directory and those above it that are missing, with mode 0700, and says which.
+pub(crate) fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, FileStoreError> {
+    let missing: Vec<PathBuf> = directory
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+        .map(Path::to_owned)
+        .collect();
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(directory)
+        .map_err(|source| FileStoreError::io("create the directory", directory, source))?;
+    Ok(missing)
+}
+
+/// Removes what a writer that was killed left behind. With the lock held, no other writer is at work,
+/// so whatever has such a name is a leftover. One that cannot be removed does no harm.
+fn remove_leftovers(directory: &Path, prefix: &OsStr) {
+    let Ok(names) = names_in(directory) else { return };
+    for name in names {
+        let random_part = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes())
+            .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
+        let is_random = |part: &[u8]| {
+            part.len() == TEMPORARY_RANDOM && part.iter().all(u8::is_ascii_alphanumeric)
+        };
+        if random_part.is_some_and(is_random) {
+            let path = directory.join(name);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %escape_path(&path), %error, "a leftover temporary file stays");
+            }
+        }
+    }
+}
+
+/// Lets the group read the new file that could read the old one: that of a server which does not write
+/// its store. A group that the file cannot be given to is left out.
+#[cfg(unix)]
+fn keep_group(old: &Path, new: &fs::File) {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+    const READ_BY_GROUP: u32 = 0o040;
+    let Ok(old) = fs::metadata(old) else { return };
+    if old.mode() & READ_BY_GROUP != 0 && fchown(new, None, Some(old.gid())).is_ok() {
+        let _ = new.set_permissions(fs::Permissions::from_mode(0o640));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_group(_old: &Path, _new: &fs::File) {}
+
+#[cfg(unix)]
+fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    // Not `fs::read_dir`, which panics if the directory cannot be closed.
+    let entries = rustix::fs::Dir::new(fs::File::open(directory)?)?;
+    entries.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec()))).collect()
+}
+
+#[cfg(not(unix))]
+fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+fn temporary_prefix(target: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(TEMPORARY_INFIX);
+    prefix
+}
+
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened to be synced; the file system's own journal has to do.
+#[cfg(not(unix))]
+fn sync_directory(_directory: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What an error tells a user to do, which depends on what is on the disk.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::process::{is_root, skip};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_opencode-auth");
+const NOBODY: u32 = 65534;
+const FILE: &str = "auth-tokens.json";
+const LOCK: &str = "auth-tokens.json.lock";
+
+/// A store with its lock. Each file has this owner and mode.
+fn store(owner: u32, [file, directory, lock]: [u32; 3]) -> TempDir {
+    let place = TempDir::new().unwrap();
+    fs::write(place.path().join(FILE), r#"{"version": 1, "tokens": []}"#).unwrap();
+    fs::write(place.path().join(LOCK), "").unwrap();
+    for (path, mode) in [
+        (place.path().join(FILE), file),
+        (place.path().join(LOCK), lock),
+        (place.path().into(), directory),
+    ] {
+        chown(&path, Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    place
+}
+
+/// What the user `nobody` is told by `create`. `None` if the binary cannot be run as that user.
+fn create_as_nobody(directory: &Path) -> Option<String> {
+    let output = Command::new(BINARY)
+        .args(["token", "create", "--store"])
+        .arg(directory.join(FILE))
+        .env_clear()
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .ok()?;
+    Some(String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_hint_for_a_denied_permission_is_the_command_that_grants_it() {
+    if !is_root() {
+        return skip("running as another user takes root");
+    }
+    for (owner, modes, expected) in [
+        (NOBODY, [0o000, 0o700, 0o600], "open `{}/FILE`: DENIED; chmod u+r '{}/FILE'"),
+        (NOBODY, [0o600, 0o000, 0o600], "open `{}/FILE`: DENIED; chmod u+rwx '{}'"),
+        (
+            NOBODY,
+            [0o600, 0o500, 0o600],
+            "create a temporary file in `{}`: DENIED; chmod u+rwx '{}'",
+        ),
+        (
+            NOBODY,
+            [0o600, 0o700, 0o400],
+            "open the lock file `{}/LOCK`: DENIED; chmod u+rw '{}/LOCK'",
+        ),
+        (0, [0o600, 0o755, 0o600], "open `{}/FILE`: DENIED; run as the user that owns the store"),
+        (0, [0o644, 0o700, 0o600], "open `{}/FILE`: DENIED; run as the user that owns the store"),
+    ] {
+        let place = store(owner, modes);
+        let Some(told) = create_as_nobody(place.path()) else {
+            return skip("the binary cannot be run as another user where it is");
+        };
+        let expected = expected
+            .replace("FILE", FILE)
+            .replace("LOCK", LOCK)
+            .replace("DENIED", "Permission denied (os error 13)")
+            .replace("{}", place.path().to_str().unwrap());
+        assert_eq!(told, format!("error: failed to {expected}\n"));
+    }
+}
