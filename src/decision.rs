@@ -5,9 +5,13 @@ use axum::http::StatusCode;
 use time::UtcDateTime;
 
 use crate::permission::Permissions;
+use crate::policy::Doubt;
 use crate::record::TokenRecord;
 use crate::timestamp;
 use crate::token::TokenId;
+
+/// The command that creates a token, unless the host's has another name.
+pub(crate) const CREATE_COMMAND: &str = "opencode auth token create";
 
 /// Decides whether the token that a store found may make a request. Pure: the same arguments always
 /// give the same result.
@@ -21,6 +25,7 @@ use crate::token::TokenId;
 pub(crate) fn authorize(
     record: Option<Arc<TokenRecord>>,
     required: Permissions,
+    doubt: Option<Doubt>,
     now: SystemTime,
 ) -> Result<Arc<TokenRecord>, Denial> {
     let record = record.ok_or(Denial::TokenUnknown)?;
@@ -30,7 +35,7 @@ pub(crate) fn authorize(
     }
     let granted = record.permissions();
     if !granted.contains(required) {
-        return Err(Denial::PermissionMissing { id, required, granted });
+        return Err(Denial::PermissionMissing { id, required, granted, doubt });
     }
     Ok(record)
 }
@@ -63,7 +68,15 @@ pub enum Denial {
         required: Permissions,
         /// What the token was granted.
         granted: Permissions,
+        /// Why the policy requires all three permissions, if it is in doubt. The URL is then a likelier
+        /// mistake than the token.
+        doubt: Option<Doubt>,
     },
+    /// A browser added the credentials by itself, and the page that made the request is of another origin:
+    /// 403.
+    CrossOrigin,
+    /// The ticket is unknown, used, expired or for another path: 403.
+    TicketInvalid,
     /// The store could not be read, so nobody knows whether the token is valid: 503.
     StoreUnavailable,
 }
@@ -78,6 +91,8 @@ impl Denial {
             Self::TokenUnknown => "token_unknown",
             Self::TokenExpired { .. } => "token_expired",
             Self::PermissionMissing { .. } => "permission_missing",
+            Self::CrossOrigin => "cross_origin",
+            Self::TicketInvalid => "ticket_invalid",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
@@ -90,6 +105,8 @@ impl Denial {
             Self::CredentialsAbsent
             | Self::CredentialsMalformed
             | Self::TokenUnknown
+            | Self::CrossOrigin
+            | Self::TicketInvalid
             | Self::StoreUnavailable => None,
         }
     }
@@ -102,7 +119,9 @@ impl Denial {
             | Self::CredentialsMalformed
             | Self::TokenUnknown
             | Self::TokenExpired { .. } => StatusCode::UNAUTHORIZED,
-            Self::PermissionMissing { .. } => StatusCode::FORBIDDEN,
+            Self::PermissionMissing { .. } | Self::CrossOrigin | Self::TicketInvalid => {
+                StatusCode::FORBIDDEN
+            }
             Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -111,26 +130,47 @@ impl Denial {
     /// text. Only the holder of a token's secret learns that it expired or which permission it lacks.
     #[must_use]
     pub fn message(&self) -> String {
+        self.message_naming(CREATE_COMMAND)
+    }
+
+    /// The message, with the command that creates a token.
+    pub(crate) fn message_naming(&self, create_command: &str) -> String {
         match self {
-            Self::CredentialsAbsent => {
+            Self::CredentialsAbsent => format!(
                 "This server requires a token: send the header `Authorization: Bearer <token>`. \
-                 `opencode auth token create` creates one."
-                    .to_owned()
-            }
-            Self::CredentialsMalformed | Self::TokenUnknown => {
+                 `{create_command}` creates one."
+            ),
+            Self::CredentialsMalformed | Self::TokenUnknown => format!(
                 "The token is not valid: it is malformed, unknown or was deleted. \
-                 `opencode auth token create` creates a new one."
-                    .to_owned()
-            }
+                 `{create_command}` creates a new one."
+            ),
             Self::TokenExpired { id, expired_at } => format!(
-                "The token {id} expired at {}. `opencode auth token create` creates a new one.",
+                "The token {id} expired at {}. `{create_command}` creates a new one.",
                 timestamp::format(*expired_at),
             ),
-            Self::PermissionMissing { required, granted, .. } => format!(
-                "The token does not allow this request: it requires {}, and the token lacks {}.",
-                required.join(" and "),
-                required.difference(*granted).join(" and "),
-            ),
+            Self::PermissionMissing { required, granted, doubt, .. } => {
+                let doubt = doubt.map_or(String::new(), |doubt| {
+                    format!(
+                        " The server cannot tell what the request does ({doubt}): check its method and URL \
+                         before you use a token with more permissions."
+                    )
+                });
+                format!(
+                    "The token does not allow this request: it requires {}, and the token lacks {}.{doubt}",
+                    required.join(" and "),
+                    required.difference(*granted).join(" and "),
+                )
+            }
+            Self::CrossOrigin => {
+                "The request comes from a page of another origin, and the browser added the credentials. \
+                 The server can trust that origin."
+                    .to_owned()
+            }
+            Self::TicketInvalid => {
+                "The ticket is not valid: it is unknown, used, expired or for another path. Request a new \
+                 one."
+                    .to_owned()
+            }
             Self::StoreUnavailable => {
                 "The server cannot read its token store, so it cannot tell whether the token is \
                  valid. Try again later; the server's log has the reason."
@@ -147,7 +187,9 @@ impl Denial {
             | Self::CredentialsMalformed
             | Self::TokenUnknown
             | Self::TokenExpired { .. } => "UnauthorizedError",
-            Self::PermissionMissing { .. } => "ForbiddenError",
+            Self::PermissionMissing { .. } | Self::CrossOrigin | Self::TicketInvalid => {
+                "ForbiddenError"
+            }
             Self::StoreUnavailable => "ServiceUnavailableError",
         }
     }

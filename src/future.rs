@@ -10,6 +10,7 @@ use axum::http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use crate::carrier::Carrier;
 use crate::guard::{Config, admit, deny};
 use crate::permission::Permissions;
 use crate::policy::Decision;
@@ -39,6 +40,7 @@ pin_project! {
 pub(crate) struct PendingLookup<S, B> {
     pub(crate) lookup: LookupFuture,
     pub(crate) request: Request<B>,
+    pub(crate) carrier: Carrier,
     pub(crate) required: Permissions,
     pub(crate) decision: Decision,
     pub(crate) service: S,
@@ -87,8 +89,9 @@ where
                     };
                     let found = ready!(lookup.as_mut().poll(context));
                     let Some(mut pending) = pending.take() else { return Poll::Pending };
-                    let PendingLookup { request, required, decision, config, .. } = &mut *pending;
-                    match admit(request, found, *required, config) {
+                    let PendingLookup { request, carrier, required, decision, config, .. } =
+                        &mut *pending;
+                    match admit(request, found, *carrier, decision, *required) {
                         Ok(()) => State::Called { future: pending.service.call(pending.request) },
                         Err(refused) => State::Denied {
                             response: Some(deny(config, request, decision, refused)),

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::http::header::AUTHORIZATION;
 use axum::http::{Request, Response};
 
+use crate::carrier::Carrier;
+use crate::credentials::{Credential, CredentialSources, Presented};
 use crate::decision::{Denial, authorize};
 use crate::event;
+use crate::origin::TrustedOrigins;
 use crate::permission::Permissions;
 use crate::policy::{Decision, Policy};
 use crate::principal::Principal;
-use crate::response::DenialResponses;
+use crate::response::{DenialResponses, dialog_helps};
 use crate::store::{LookupResult, StoreError};
 
 /// What an [`AuthLayer`](crate::AuthLayer) was configured with.
@@ -20,7 +22,27 @@ use crate::store::{LookupResult, StoreError};
 pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) responses: DenialResponses,
+    pub(crate) sources: CredentialSources,
+    pub(crate) trusted_origins: TrustedOrigins,
     pub(crate) forward_credentials: bool,
+}
+
+impl Config {
+    /// Takes the token out of a request.
+    pub(crate) fn credential<B>(&self, request: &mut Request<B>) -> Result<Credential, Denial> {
+        match self.sources.take(request, self.forward_credentials) {
+            Presented::Absent => Err(Denial::CredentialsAbsent),
+            Presented::Malformed => Err(Denial::CredentialsMalformed),
+            Presented::TicketInvalid => Err(Denial::TicketInvalid),
+            Presented::Token(credential)
+                if credential.carrier.is_ambient()
+                    && self.trusted_origins.is_cross_origin(request) =>
+            {
+                Err(Denial::CrossOrigin)
+            }
+            Presented::Token(credential) => Ok(credential),
+        }
+    }
 }
 
 /// What the clones of a service share. Routers clone a service for each request, and all threads write to
@@ -35,18 +57,14 @@ pub(crate) struct Guard<T> {
 pub(crate) fn admit<B>(
     request: &mut Request<B>,
     found: LookupResult,
+    carrier: Carrier,
+    decision: &Decision,
     required: Permissions,
-    config: &Config,
 ) -> Result<(), Refused> {
     let record = found
         .map_err(|error| Refused { denial: Denial::StoreUnavailable, failure: Some(error) })?;
-    let record = authorize(record, required, SystemTime::now())?;
-    if config.forward_credentials
-        && let Some(value) = request.headers_mut().get_mut(AUTHORIZATION)
-    {
-        value.set_sensitive(true);
-    }
-    Principal::new(record).attach(request.extensions_mut());
+    let record = authorize(record, required, decision.doubt(), SystemTime::now())?;
+    Principal::new(record, carrier).attach(request.extensions_mut());
     Ok(())
 }
 
@@ -71,5 +89,6 @@ pub(crate) fn deny<B>(
 ) -> Response<Bytes> {
     let Refused { denial, failure } = refused.into();
     event::denied(request, decision, &denial, failure.as_ref());
-    config.responses.respond(denial)
+    let offers_basic = config.sources.accepts_basic() && dialog_helps(&denial, request.headers());
+    config.responses.respond(denial, offers_basic)
 }

@@ -6,8 +6,10 @@ use axum::body::Bytes;
 use axum::http::HeaderValue;
 use tower::Layer;
 
+use crate::credentials::CredentialSources;
 use crate::decision::Denial;
 use crate::guard::{Config, Guard};
+use crate::origin::OriginError;
 use crate::policy::Policy;
 use crate::service::AuthService;
 use crate::stream::{AnyBody, AxumBody};
@@ -24,7 +26,7 @@ use crate::stream::{AnyBody, AxumBody};
 /// ```
 ///
 /// An allowed request gets a [`Principal`](crate::Principal) in its extensions and loses its
-/// `Authorization` header. A denied request reaches nothing inside.
+/// credentials. A denied request reaches nothing inside.
 ///
 /// # Where it goes
 ///
@@ -84,10 +86,11 @@ use crate::stream::{AnyBody, AxumBody};
 /// | status | if |
 /// |---|---|
 /// | 401 | credentials are absent, malformed, unknown or expired |
-/// | 403 | the token lacks a permission |
+/// | 403 | the token lacks a permission, a ticket is not valid, or a page of another origin used credentials that the browser added |
 /// | 503 | the store cannot be read |
 ///
-/// A 401 or 403 has a challenge (RFC 6750), a 503 has `Retry-After`. Each has `Cache-Control: no-store` and a
+/// A 401, and a 403 for a missing permission, has a challenge (RFC 6750). With [`CredentialSources::basic`] a 401
+/// has a second one, for `Basic`, if a browser's login dialog helps. A 503 has `Retry-After`. Each has `Cache-Control: no-store` and a
 /// JSON body that opencode clients can show. The [`Denial`] is in the extensions of the response.
 ///
 /// Each denial is a `tracing` event `request denied` at level INFO. Its fields are `kind`, `method`, `path`
@@ -144,6 +147,54 @@ impl<T, M> AuthLayer<T, M> {
     /// are replaced by `_`.
     pub fn realm(mut self, realm: &str) -> Self {
         self.config_mut().responses.set_realm(realm);
+        self
+    }
+
+    /// Sets where a request may carry its token: [`CredentialSources::bearer`] by default.
+    pub fn credentials(mut self, sources: CredentialSources) -> Self {
+        self.config_mut().sources = sources;
+        self
+    }
+
+    /// Trusts the pages of these origins, beside the server's own.
+    ///
+    /// A browser adds Basic credentials by itself, also to requests that another site's page makes. With
+    /// [`CredentialSources::basic`] such a request gets a 403 (`cross_origin`), unless its method is `GET`,
+    /// `HEAD` or `OPTIONS` and it asks for no upgrade. Pages of trusted origins are exempt. Credentials that
+    /// a browser does not add by itself are not checked.
+    ///
+    /// ```
+    /// use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore};
+    ///
+    /// let layer = AuthLayer::new(MemoryTokenStore::new())
+    ///     .credentials(CredentialSources::opencode())
+    ///     .trusted_origins(["https://app.example.org", "http://localhost:3000"])?;
+    /// # let _ = layer;
+    /// # Ok::<_, opencode_auth::OriginError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`] for a text that is not exactly an origin as browsers send it.
+    ///
+    /// # Security
+    ///
+    /// `Sec-Fetch-Site` decides, or, for older browsers, `Origin` and `Host`. Over plain HTTP some browsers
+    /// send neither with a form of another site. Only `https` or `localhost` is safe with Basic.
+    pub fn trusted_origins<I>(mut self, origins: I) -> Result<Self, OriginError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        for origin in origins {
+            self.config_mut().trusted_origins.add(origin.as_ref())?;
+        }
+        Ok(self)
+    }
+
+    /// Sets the command that creates a token, as the bodies of denials name it. The default is
+    /// `opencode auth token create`.
+    pub fn create_command(mut self, command: &str) -> Self {
+        self.config_mut().responses.set_create_command(command);
         self
     }
 

@@ -75,11 +75,13 @@ mod permission;
 mod token;
 mod timestamp;
 mod record;
-mod credentials;
+mod carrier;
+mod store;
 mod policy;
 mod decision;
 mod principal;
-mod store;
+mod credentials;
+mod origin;
 mod response;
 mod event;
 mod stream;
@@ -93,9 +95,12 @@ pub mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use crate::carrier::Carrier;
+pub use crate::credentials::{CredentialSources, Ticket, Tickets};
 pub use crate::decision::Denial;
 pub use crate::future::ResponseFuture;
 pub use crate::layer::AuthLayer;
+pub use crate::origin::OriginError;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
 pub use crate::policy::{
     Ambiguity, Decision, Doubt, Operation, PathPrefix, Policy, Requirement, Rule,

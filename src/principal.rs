@@ -6,9 +6,10 @@ use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use time::UtcDateTime;
 
+use crate::carrier::Carrier;
 use crate::permission::Permissions;
-use crate::record::TokenRecord;
-use crate::token::TokenId;
+use crate::record::{Expiry, NewToken, NewTokenError, TokenRecord};
+use crate::token::{TokenDigest, TokenId};
 
 /// The token that a request was allowed with, without its secret.
 ///
@@ -24,13 +25,41 @@ use crate::token::TokenId;
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal(Arc<TokenRecord>);
+pub struct Principal {
+    record: Arc<TokenRecord>,
+    carrier: Carrier,
+}
 
 impl Principal {
-    /// The principal of this record, for tests of handlers.
-    #[must_use]
-    pub const fn new(record: Arc<TokenRecord>) -> Self {
-        Self(record)
+    pub(crate) const fn new(record: Arc<TokenRecord>, carrier: Carrier) -> Self {
+        Self { record, carrier }
+    }
+
+    /// A principal with these permissions, for tests of handlers. It has no name and never expires.
+    ///
+    /// ```
+    /// use axum::{Extension, Router, routing::get};
+    /// use opencode_auth::{Permissions, Principal};
+    ///
+    /// # fn main() -> Result<(), opencode_auth::NewTokenError> {
+    /// let router: Router = Router::new()
+    ///     .route("/whoami", get(async |principal: Principal| principal.id().to_string()))
+    ///     .layer(Extension(Principal::for_test(Permissions::READ)?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NewTokenError`] if the set of permissions is empty, or the operating system has no random bits.
+    pub fn for_test(permissions: Permissions) -> Result<Self, NewTokenError> {
+        let new = NewToken::new().permissions(permissions).expires(Expiry::Never);
+        let (_token, record) = new.issue(UtcDateTime::UNIX_EPOCH)?;
+        Ok(Self::new(Arc::new(record), Carrier::Bearer))
+    }
+
+    pub(crate) fn digest(&self) -> &TokenDigest {
+        self.record.digest()
     }
 
     /// Puts the principal into a request's extensions, where the extractor finds it.
@@ -44,25 +73,31 @@ impl Principal {
     /// The token's id.
     #[must_use]
     pub fn id(&self) -> TokenId {
-        self.0.id()
+        self.record.id()
     }
 
     /// The token's name, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.name()
+        self.record.name()
     }
 
     /// What the token was granted. This may be more than the request required.
     #[must_use]
     pub fn permissions(&self) -> Permissions {
-        self.0.permissions()
+        self.record.permissions()
+    }
+
+    /// How the request carried the token.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        self.carrier
     }
 
     /// When the token expires; `None` if never.
     #[must_use]
     pub fn expires_at(&self) -> Option<UtcDateTime> {
-        self.0.expires_at()
+        self.record.expires_at()
     }
 }
 

@@ -6,8 +6,6 @@ use std::task::{Context, Poll};
 use axum::http::{Request, Response};
 use tower::Service;
 
-use crate::credentials::Credentials;
-use crate::decision::Denial;
 use crate::future::{PendingLookup, ResponseFuture};
 use crate::guard::{Guard, admit, deny};
 use crate::policy::Requirement;
@@ -62,28 +60,21 @@ where
         let Requirement::Permissions(required) = decision.requirement else {
             return ResponseFuture::called(self.inner.call(request));
         };
-        let credentials = if config.forward_credentials {
-            Credentials::from_headers(request.headers())
-        } else {
-            // Removed before anything is decided, so that nothing inside can read it.
-            Credentials::take(request.headers_mut())
-        };
-        let digest = match credentials {
-            Credentials::Bearer(digest) => Ok(digest),
-            Credentials::Absent => Err(Denial::CredentialsAbsent),
-            Credentials::Malformed => Err(Denial::CredentialsMalformed),
-        };
-        let digest = match digest {
-            Ok(digest) => digest,
+        let credential = match config.credential(&mut request) {
+            Ok(credential) => credential,
             Err(denial) => {
                 return ResponseFuture::denied(deny(config, &request, &decision, denial));
             }
         };
-        match store.find(&digest) {
-            Lookup::Ready(found) => match admit(&mut request, found, required, config) {
-                Ok(()) => ResponseFuture::called(self.inner.call(request)),
-                Err(refused) => ResponseFuture::denied(deny(config, &request, &decision, refused)),
-            },
+        match store.find(&credential.digest) {
+            Lookup::Ready(found) => {
+                match admit(&mut request, found, credential.carrier, &decision, required) {
+                    Ok(()) => ResponseFuture::called(self.inner.call(request)),
+                    Err(refused) => {
+                        ResponseFuture::denied(deny(config, &request, &decision, refused))
+                    }
+                }
+            }
             Lookup::Pending(lookup) => {
                 // `self.inner` was polled ready, so it is the one to call. Its clone gets polled anew.
                 let clone = self.inner.clone();
@@ -92,6 +83,7 @@ where
                 ResponseFuture::looking_up(PendingLookup {
                     lookup,
                     request,
+                    carrier: credential.carrier,
                     required,
                     decision,
                     service,

@@ -113,7 +113,7 @@ pub struct ParseTokenError;
 /// The operating system gave no random bits.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to get random bits from the operating system: {0}")]
-pub struct RandomError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct RandomError(#[source] pub(crate) Box<dyn std::error::Error + Send + Sync>);
 
 /// The text itself, if it is a token's.
 fn token_text(text: &[u8]) -> Result<&[u8; LENGTH], ParseTokenError> {

@@ -1,4 +1,8 @@
-//! What counts as credentials: one well-formed bearer token in one header, and nothing else.
+//! What counts as credentials: exactly one well-formed token, in a source that is switched on.
+
+mod origin;
+mod sources;
+mod tickets;
 
 use axum::Router;
 use axum::http::HeaderValue;

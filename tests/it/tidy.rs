@@ -165,9 +165,16 @@ fn only_the_store_and_the_commands_touch_a_disk() {
 #[test]
 fn time_is_an_argument() {
     for (name, content) in sources("src") {
-        if ["src/guard.rs", "src/store", "src/cli", "src/bin"]
-            .iter()
-            .any(|may| name.starts_with(may))
+        if [
+            "src/guard.rs",
+            "src/credentials/ticket.rs",
+            "src/watch.rs",
+            "src/store",
+            "src/cli",
+            "src/bin",
+        ]
+        .iter()
+        .any(|may| name.starts_with(may))
         {
             continue;
         }

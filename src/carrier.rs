@@ -1,0 +1,29 @@
+/// The part of a request that carried the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// `Authorization: Bearer <token>`.
+    Bearer,
+    /// `Authorization: Basic base64(user:token)`.
+    Basic,
+    /// A header of its own, such as `x-opencode-token: <token>`.
+    Header,
+    /// A query parameter, such as `?auth_token=<token>`.
+    Query,
+    /// `Sec-WebSocket-Protocol: bearer, <token>`.
+    WebSocketProtocol,
+    /// A one-time ticket that was issued for the token.
+    Ticket,
+}
+
+impl Carrier {
+    /// Whether a browser adds the credentials by itself, also to requests that another site's page makes.
+    pub(crate) const fn is_ambient(self) -> bool {
+        match self {
+            Self::Basic => true,
+            Self::Bearer | Self::Header | Self::Query | Self::WebSocketProtocol | Self::Ticket => {
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The header `Authorization`.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::presented::{Credential, Presented};
+use crate::carrier::Carrier;
+use crate::token::TokenDigest;
+
+/// The longest base64 text that is decoded. It leaves room for a user name of 700 bytes.
+pub(super) const MAX_ENCODED: usize = 1024;
+const MAX_DECODED: usize = MAX_ENCODED / 4 * 3;
+
+/// RFC 7617 requires padding, and clients leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads the value of the header: a scheme in any case, one or more spaces, and the credentials. Another
+/// scheme counts as absent.
+pub(super) fn read(value: &[u8], accept_basic: bool) -> Presented {
+    if let Some(parameter) = strip_scheme(value, b"Bearer") {
+        return strip_spaces(parameter)
+            .map_or(Presented::Malformed, |token| Presented::token(token, Carrier::Bearer));
+    }
+    if accept_basic && let Some(parameter) = strip_scheme(value, b"Basic") {
+        return strip_spaces(parameter)
+            .map_or(Presented::Malformed, |encoded| user_and_token(encoded, Carrier::Basic));
+    }
+    Presented::Absent
+}
+
+/// Reads `base64(user:token)`: the token is everything after the first colon (RFC 7617 section 2).
+pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
+    if encoded.len() > MAX_ENCODED {
+        return Presented::Malformed;
+    }
+    let mut buffer = Zeroizing::new([0; MAX_DECODED]);
+    let decoded = BASE64.decode_slice_unchecked(encoded, &mut *buffer);
+    let digest = decoded.ok().and_then(|length| {
+        let decoded = &buffer[..length];
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        TokenDigest::of_token(&decoded[colon + 1..]).ok()
+    });
+    match digest {
+        Some(digest) => Presented::Token(Credential { digest, carrier, select: None }),
+        None => Presented::Malformed,
+    }
+}
+
+/// What follows the scheme, if the value has this scheme and the word ends there.
+fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (word, parameter) = value.split_at_checked(scheme.len())?;
+    let ends = parameter.first().is_none_or(|byte| !is_token_character(*byte));
+    (ends && word.eq_ignore_ascii_case(scheme)).then_some(parameter)
+}
+
+/// What follows one or more spaces. RFC 9110 section 11.4 allows no tab here.
+fn strip_spaces(parameter: &[u8]) -> Option<&[u8]> {
+    let spaces = parameter.iter().take_while(|byte| **byte == b' ').count();
+    (spaces > 0).then(|| &parameter[spaces..])
+}
+
+/// RFC 9110 section 5.6.2, `tchar`.
+fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

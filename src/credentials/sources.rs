@@ -1,0 +1,246 @@
+use axum::extract::OriginalUri;
+use axum::http::header::{AUTHORIZATION, REFERER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+
+use super::presented::{Credential, Presented};
+use super::ticket::{self, Tickets};
+use super::upgrade::is_upgrade;
+use super::{authorization, query, websocket};
+use crate::carrier::Carrier;
+
+/// The parts of a request that may carry a token.
+///
+/// The default is [`bearer`](Self::bearer): the header `Authorization: Bearer <token>` and nothing else. The
+/// methods add others. A source that is not added is never looked at.
+///
+/// ```
+/// use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore};
+///
+/// let layer = AuthLayer::new(MemoryTokenStore::new()).credentials(CredentialSources::opencode());
+/// # let _ = layer;
+/// ```
+///
+/// | client | sources |
+/// |---|---|
+/// | `curl`, scripts, the SDK with a header of its own | `bearer()` |
+/// | `opencode run --attach`, `opencode attach`, the SDK with a password | `.basic()` |
+/// | a browser that signs in with its dialog | `.basic()` |
+/// | a browser that opens a link with `?auth_token=`, `EventSource` | `.query("auth_token")` |
+/// | `WebSocket` in a page, with the token | `.websocket_protocol()` or `.query("auth_token")` |
+/// | the terminal of opencode's web UI, with a one-time ticket | `.tickets(tickets)` |
+/// | a client behind a proxy that uses `Authorization` itself | `.header(name)` |
+/// | all stock opencode clients, without tickets | `opencode()` |
+///
+/// # Exactly one
+///
+/// A request presents exactly one token. Two, in whichever sources, are malformed and get a 401. The
+/// exception is the query: if its parameter is there, it alone decides, because a browser adds the Basic
+/// credentials that it remembers to a link with another token. An empty parameter counts as absent.
+///
+/// # Removal
+///
+/// The layer removes the credentials before it decides: the headers, the query parameter (from the URI and
+/// from axum's `OriginalUri`), and the entries of `Sec-WebSocket-Protocol`. Other query parameters keep their
+/// bytes and their order. A `Referer` that contains the query parameter is removed as well.
+/// [`forward_credentials`](crate::AuthLayer::forward_credentials) leaves everything in place.
+///
+/// # Security
+///
+/// - A token in a URL ends up in browser histories and in the logs of proxies. Use short-lived tokens for
+///   links.
+/// - A browser adds Basic credentials by itself, also to requests of other sites' pages. For these the layer
+///   checks the origin: see [`AuthLayer::trusted_origins`](crate::AuthLayer::trusted_origins).
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct CredentialSources {
+    basic: bool,
+    websocket_protocol: bool,
+    header: Option<HeaderName>,
+    query: Option<Box<str>>,
+    tickets: Option<Tickets>,
+}
+
+impl CredentialSources {
+    /// `Authorization: Bearer <token>` (RFC 6750 section 2.1). The default.
+    pub fn bearer() -> Self {
+        Self::default()
+    }
+
+    /// What stock opencode clients send: Basic, the query parameter `auth_token`, and the WebSocket
+    /// protocol.
+    pub fn opencode() -> Self {
+        Self::bearer().basic().query("auth_token").websocket_protocol()
+    }
+
+    /// Adds `Authorization: Basic base64(user:token)` (RFC 7617). The token is the password, and any user
+    /// name will do.
+    pub fn basic(mut self) -> Self {
+        self.basic = true;
+        self
+    }
+
+    /// Adds a query parameter. Its value is the token itself or `base64(user:token)`.
+    pub fn query(mut self, name: impl Into<Box<str>>) -> Self {
+        self.query = Some(name.into());
+        self
+    }
+
+    /// Adds the subprotocols of a WebSocket handshake: the two entries `bearer, <token>`, or the one entry
+    /// `opencode.bearer.<token>`.
+    ///
+    /// A browser closes the connection if the server selects none of the protocols that it offered. If the
+    /// handler selects none, the layer selects `bearer`. For the one-entry form it selects the first of the
+    /// other entries, and the entry with the token only if there is no other.
+    pub fn websocket_protocol(mut self) -> Self {
+        self.websocket_protocol = true;
+        self
+    }
+
+    /// Adds a header whose value is the token itself, such as `x-opencode-token`.
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.header = Some(name);
+        self
+    }
+
+    /// Adds one-time tickets: the query parameter `ticket` of a WebSocket handshake.
+    pub fn tickets(mut self, tickets: Tickets) -> Self {
+        self.tickets = Some(tickets);
+        self
+    }
+
+    /// Whether a browser's login dialog can be answered.
+    pub(crate) const fn accepts_basic(&self) -> bool {
+        self.basic
+    }
+
+    /// Reads the credentials of a request. Unless they are to be forwarded, removes them.
+    pub(crate) fn take<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
+        let authorization = self.take_authorization(request.headers_mut(), forward);
+        if self.header.is_none()
+            && self.query.is_none()
+            && self.tickets.is_none()
+            && !self.websocket_protocol
+        {
+            return authorization;
+        }
+        self.take_others(authorization, request, forward)
+    }
+
+    fn take_authorization(&self, headers: &mut HeaderMap, forward: bool) -> Presented {
+        match take_header(headers, &AUTHORIZATION, forward) {
+            Values::None => Presented::Absent,
+            // Two readers of a repeated header may each take another value.
+            Values::Many => Presented::Malformed,
+            Values::One(value) => authorization::read(value.as_bytes(), self.basic),
+        }
+    }
+
+    fn take_others<B>(
+        &self,
+        authorization: Presented,
+        request: &mut Request<B>,
+        forward: bool,
+    ) -> Presented {
+        let is_upgrade = is_upgrade(request);
+        let header = self.header.as_ref().map_or(Presented::Absent, |name| {
+            match take_header(request.headers_mut(), name, forward) {
+                Values::None => Presented::Absent,
+                Values::Many => Presented::Malformed,
+                Values::One(value) => Presented::token(value.as_bytes(), Carrier::Header),
+            }
+        });
+        let protocol = if self.websocket_protocol {
+            websocket::take(request.headers_mut(), is_upgrade, forward)
+        } else {
+            Presented::Absent
+        };
+        let query = self.take_query(request, forward);
+        let ticket = match &self.tickets {
+            Some(tickets) if is_upgrade => take_ticket(tickets, request, forward),
+            Some(_) | None => Presented::Absent,
+        };
+        match query.and(ticket) {
+            Presented::Absent => authorization.and(header).and(protocol),
+            decides_alone => decides_alone,
+        }
+    }
+
+    fn take_query<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
+        let Some(name) = &self.query else { return Presented::Absent };
+        let presented = match query::find(request.uri().query(), name) {
+            query::Found::Absent => Presented::Absent,
+            query::Found::Many => Presented::Malformed,
+            query::Found::One(value) => query::read(value),
+        };
+        if forward {
+            return presented;
+        }
+        // A page that was opened by a link names the link in the `Referer` of its own requests.
+        let referer = request.headers().get(REFERER);
+        if referer.is_some_and(|referer| query::is_in_referer(referer.as_bytes(), name)) {
+            request.headers_mut().remove(REFERER);
+        }
+        remove_parameter(request, name).unwrap_or(presented)
+    }
+}
+
+/// Removes a query parameter from the URI and from the one that axum's `nest` keeps. Answers what is to be
+/// presented instead if that fails.
+fn remove_parameter<B>(request: &mut Request<B>, name: &str) -> Option<Presented> {
+    if query::remove(request.uri_mut(), name).is_err() {
+        return Some(Presented::Malformed);
+    }
+    if let Some(original) = request.extensions_mut().get_mut::<OriginalUri>()
+        && query::remove(&mut original.0, name).is_err()
+    {
+        return Some(Presented::Malformed);
+    }
+    None
+}
+
+fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) -> Presented {
+    let value = match query::find(request.uri().query(), ticket::PARAMETER) {
+        query::Found::Absent => return Presented::Absent,
+        query::Found::Many => return Presented::TicketInvalid,
+        query::Found::One(value) => value,
+    };
+    // The path that the client sees: `nest` has removed a part of the other one.
+    let path = request
+        .extensions()
+        .get::<OriginalUri>()
+        .map_or(request.uri().path(), |original| original.0.path());
+    let Some(redeemed) = tickets.redeem(value, path) else { return Presented::TicketInvalid };
+    if !redeemed.is_adopted
+        && !forward
+        && let Some(failed) = remove_parameter(request, ticket::PARAMETER)
+    {
+        return failed;
+    }
+    Presented::Token(Credential { digest: redeemed.token, carrier: Carrier::Ticket, select: None })
+}
+
+enum Values {
+    None,
+    One(HeaderValue),
+    Many,
+}
+
+/// The value of a header, which is removed or marked as sensitive.
+fn take_header(headers: &mut HeaderMap, name: &HeaderName, forward: bool) -> Values {
+    if forward {
+        let header::Entry::Occupied(mut entry) = headers.entry(name) else { return Values::None };
+        entry.iter_mut().for_each(|value| value.set_sensitive(true));
+        let mut values = entry.iter();
+        return match (values.next(), values.next()) {
+            (Some(value), None) => Values::One(value.clone()),
+            _ => Values::Many,
+        };
+    }
+    let before = headers.len();
+    match headers.remove(name) {
+        None => Values::None,
+        // `remove` removes all values and returns one of them.
+        Some(_) if before - headers.len() > 1 => Values::Many,
+        Some(value) => Values::One(value),
+    }
+}

@@ -1,0 +1,78 @@
+//! The subprotocols that a WebSocket handshake offers (RFC 6455 section 4.1).
+
+use axum::http::header::{self, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::{HeaderMap, HeaderValue};
+
+use super::presented::Presented;
+use crate::carrier::Carrier;
+
+/// The entry that is followed by one with the token.
+const BEARER: &str = "bearer";
+/// What the one entry with the token starts with.
+const PREFIX: &str = "opencode.bearer.";
+
+/// Reads the token among the subprotocols. Unless it is to be forwarded, removes its entries.
+pub(super) fn take(headers: &mut HeaderMap, is_upgrade: bool, forward: bool) -> Presented {
+    let header::Entry::Occupied(mut entry) = headers.entry(SEC_WEBSOCKET_PROTOCOL) else {
+        return Presented::Absent;
+    };
+    let mut lines = Vec::new();
+    for value in entry.iter() {
+        let Ok(line) = value.to_str() else { return Presented::Malformed };
+        lines.push(line);
+    }
+    let offered = lines.join(",");
+    let Offered { mut presented, others, select } = read(&offered);
+    if matches!(presented, Presented::Absent) {
+        return presented;
+    }
+    if let Presented::Token(credential) = &mut presented
+        && is_upgrade
+    {
+        credential.select = HeaderValue::from_str(select).ok().map(Box::new);
+    }
+    if forward {
+        entry.iter_mut().for_each(|value| value.set_sensitive(true));
+    } else if let Ok(others) = HeaderValue::from_str(&others.join(", "))
+        && !others.is_empty()
+    {
+        entry.insert(others);
+    } else {
+        entry.remove_entry_mult();
+    }
+    presented
+}
+
+struct Offered<'a> {
+    presented: Presented,
+    /// The entries without the token's.
+    others: Vec<&'a str>,
+    /// The protocol to select if the handler selects none.
+    select: &'a str,
+}
+
+fn read(offered: &str) -> Offered<'_> {
+    let mut presented = Presented::Absent;
+    let (mut others, mut with_token) = (Vec::new(), "");
+    let mut entries = offered.split(',').map(|entry| entry.trim_matches([' ', '\t']));
+    while let Some(entry) = entries.next() {
+        let token = if entry == BEARER {
+            with_token = BEARER;
+            entries.next().unwrap_or_default()
+        } else if let Some(token) = entry.strip_prefix(PREFIX) {
+            with_token = entry;
+            token
+        } else {
+            if !entry.is_empty() {
+                others.push(entry);
+            }
+            continue;
+        };
+        presented = presented.and(Presented::token(token.as_bytes(), Carrier::WebSocketProtocol));
+    }
+    let select = match others.first() {
+        Some(other) if with_token != BEARER => other,
+        _ => with_token,
+    };
+    Offered { presented, others, select }
+}
