@@ -34,7 +34,7 @@ fn loggable(text: &str) -> String {
     // The cut may leave part of a token that is too short to be recognized. So the search goes 16
     // characters further, each of which may be percent-encoded twice.
     let searched = cut(text, LONGEST + 16 * 5);
-    let text = if redact::may_hold_token(searched) { redact::HIDDEN } else { cut(text, LONGEST) };
+    let text = if redact::may_hold_token(searched) { redact::REDACTED } else { cut(text, LONGEST) };
     text.escape_default().to_string()
 }
 

@@ -6,10 +6,10 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::redact;
 
-/// One thing a token may be allowed to do.
+/// Something that a token can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
-    /// Look at something: `GET` and `HEAD` requests.
+    /// Read something: `GET` and `HEAD` requests.
     Read,
     /// Change something: `POST`, `PUT`, `PATCH` and `DELETE` requests.
     Write,
@@ -18,10 +18,10 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Every permission, in the order in which they are written.
+    /// All permissions, in the order of the text form.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Execute];
 
-    /// The permission's word in files, options and answers.
+    /// The permission's name in files, options and responses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,12 +49,12 @@ impl fmt::Display for Permission {
 impl FromStr for Permission {
     type Err = ParsePermissionsError;
 
-    /// Reads exactly `read`, `write` or `execute`.
+    /// Parses exactly `read`, `write` or `execute`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
             .find(|permission| permission.as_str() == text)
-            .ok_or_else(|| ParsePermissionsError::Unknown(redact::unless_token(text).to_owned()))
+            .ok_or_else(|| ParsePermissionsError::Unknown(redact::redact(text).to_owned()))
     }
 }
 
@@ -79,7 +79,7 @@ impl Serialize for Permission {
 pub struct Permissions(u8);
 
 impl Permissions {
-    /// No permission: allows nothing.
+    /// No permission. A token with this set would allow nothing.
     pub const NONE: Self = Self(0);
     /// [`Permission::Read`] alone.
     pub const READ: Self = Self(Permission::Read.bit());
@@ -96,30 +96,30 @@ impl Permissions {
         self.0 & other.0 == other.0
     }
 
-    /// Whether the set holds no permission.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The permissions that are in either set.
+    /// The permissions that are in this set or in `other`.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The permissions of this set that `other` does not hold.
+    /// The permissions that are in this set but not in `other`.
     #[must_use]
     pub const fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// The set's members in the order read, write, execute.
+    /// The permissions of the set, in the order read, write, execute.
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         Permission::ALL.into_iter().filter(move |permission| self.contains((*permission).into()))
     }
 
-    /// The members' words with `separator` between them.
+    /// The names of the permissions, joined with `separator`.
     pub(crate) fn join(self, separator: &str) -> String {
         let words: Vec<_> = self.iter().map(Permission::as_str).collect();
         words.join(separator)
@@ -133,7 +133,7 @@ impl fmt::Debug for Permissions {
 }
 
 impl fmt::Display for Permissions {
-    /// The members' words separated by commas, as [`FromStr`] reads them.
+    /// The names of the permissions, separated by commas. [`FromStr`] parses this form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.join(","))
     }
@@ -168,11 +168,11 @@ impl BitOrAssign for Permissions {
 impl FromStr for Permissions {
     type Err = ParsePermissionsError;
 
-    /// Reads the words `read`, `write` and `execute`, each at most once, separated by commas.
+    /// Parses a list of `read`, `write` and `execute`, separated by commas, each at most once.
     ///
     /// # Errors
     ///
-    /// [`ParsePermissionsError`] for an empty list, another word, or a word given twice.
+    /// [`ParsePermissionsError`] if the list is empty, or if a word is unknown or given twice.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.trim().is_empty() {
             return Err(ParsePermissionsError::Empty);
@@ -190,25 +190,25 @@ impl FromStr for Permissions {
 }
 
 impl Serialize for Permissions {
-    /// A list of words: `["read", "write"]`.
+    /// A list of names: `["read", "write"]`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
 }
 
-/// Why a text names no set of permissions.
+/// The text is not a set of permissions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParsePermissionsError {
-    /// No permission was named.
+    /// The list is empty.
     #[error(
-        "no permission is named: give one or more of read, write, execute, separated by commas"
+        "no permission is given: give one or more of read, write, execute, separated by commas"
     )]
     Empty,
     /// A word is not a permission.
     #[error("`{}` is not a permission: give one or more of read, write, execute, separated by commas", .0.escape_debug())]
     Unknown(String),
-    /// A permission was named twice.
-    #[error("the permission `{0}` is named twice")]
+    /// A permission is given twice.
+    #[error("the permission `{0}` is given twice")]
     Repeated(Permission),
 }

@@ -6,7 +6,7 @@ use crate::redact;
 
 /// The path with control characters escaped. A path that may hold a token is not shown.
 pub(crate) fn escape_path(path: &Path) -> String {
-    redact::printable(redact::unless_token(&path.to_string_lossy()))
+    redact::escape(redact::redact(&path.to_string_lossy()))
 }
 
 /// The path as one word of a shell command. `None` if [`escape_path`] does not show the path as it is.

@@ -1,4 +1,4 @@
-//! The one written form of a time: `YYYY-MM-DDTHH:MM:SSZ`, in files and in answers.
+//! The only text form of a time in files and output: `YYYY-MM-DDTHH:MM:SSZ`.
 
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
@@ -6,12 +6,12 @@ use time::{Date, Month, Time, UtcDateTime};
 
 const FORM: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-/// A zero stands for a digit.
+/// A zero matches any digit.
 const SHAPE: &[u8; LENGTH] = b"0000-00-00T00:00:00Z";
 const LENGTH: usize = 20;
 
-/// Reads exactly the written form. RFC 3339 allows much more (offsets, fractions, lower case), which
-/// two readers of a file might take differently.
+/// Parses exactly this form. RFC 3339 allows more (offsets, fractions, lower case), and two readers of a file
+/// could disagree about it.
 pub(crate) fn parse(text: &str) -> Option<UtcDateTime> {
     let text: &[u8; LENGTH] = text.as_bytes().try_into().ok()?;
     let has_form = text.iter().zip(SHAPE).all(|(byte, shape)| match shape {
@@ -35,11 +35,11 @@ pub(crate) fn parse(text: &str) -> Option<UtcDateTime> {
 }
 
 pub(crate) fn format(time: UtcDateTime) -> String {
-    // Formatting fails only for years that `TokenRecord` does not hold, and then shows them as they are.
+    // Formatting only fails for years that a `TokenRecord` cannot have.
     time.format(FORM).unwrap_or_else(|_| time.to_string())
 }
 
-/// Drops the part of a second that the written form cannot hold.
+/// Drops the fraction of a second, which the text form cannot express.
 pub(crate) fn whole_seconds(time: UtcDateTime) -> UtcDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else() {
+    fn only_the_exact_form_is_parsed() {
         for text in ["2026-11-23T08:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
             assert_eq!(parse(text).map(format).as_deref(), Some(text));
         }

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::relative;
 use crate::record::TokenRecord;
-use crate::redact::printable;
+use crate::redact::escape;
 
 const HEADER: Style = Style::new().bold();
 const EXPIRED: Style = AnsiColor::Red.on_default();
@@ -60,7 +60,7 @@ fn row(record: &TokenRecord, now: UtcDateTime, next: Option<UtcDateTime>) -> Row
     let mark = if is_next { " (next)" } else { "" };
     let cells = [
         record.id().to_string(),
-        record.name().map_or_else(|| "-".to_owned(), printable),
+        record.name().map_or_else(|| "-".to_owned(), escape),
         record.permissions().to_string(),
         day(record.created_at().date()),
         relative::expiry(record.expires_at(), now) + mark,

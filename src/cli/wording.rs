@@ -8,14 +8,14 @@ use time::macros::format_description;
 use crate::cli::hints::hint;
 use crate::cli::relative;
 use crate::record::{NewTokenError, TokenRecord};
-use crate::redact::printable;
+use crate::redact::escape;
 use crate::shell::{command, escape_path};
 use crate::store::{ChangeError, FileStoreError, StoreError, TrustProblem};
 
 /// A token as a sentence names it: `3f9c0a1b2c3d (laptop)`.
 pub(super) fn token(record: &TokenRecord) -> String {
     match record.name() {
-        Some(name) => format!("{} ({})", record.id(), printable(name)),
+        Some(name) => format!("{} ({})", record.id(), escape(name)),
         None => record.id().to_string(),
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
 fn user_name(id: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     match name_in(&users, id) {
-        Some(name) => format!("user {id} ({})", printable(name)),
+        Some(name) => format!("user {id} ({})", escape(name)),
         None => format!("user {id}"),
     }
 }

@@ -5,7 +5,7 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 use crate::redact;
 use crate::token::TokenId;
 
-/// A name that every list, log and terminal shows as it is.
+/// A name without characters that a list, log or terminal would interpret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenName(Box<str>);
 
@@ -24,7 +24,7 @@ impl FromStr for TokenName {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        // Counting the characters of a long text is not needed to know that it is too long.
+        // A long text is rejected without counting its characters.
         if name.len() > 4 * Self::MAX_CHARACTERS || name.chars().count() > Self::MAX_CHARACTERS {
             return Err(NameError::TooLong);
         }
@@ -35,7 +35,7 @@ impl FromStr for TokenName {
     }
 }
 
-/// What a new token's name must not be, either. A name that a file has already is left to it.
+/// The additional rules for the name of a new token. A file may contain older names that break them.
 pub(super) fn check_new(name: &str) -> Result<(), NameError> {
     if redact::may_hold_token(name) {
         return Err(NameError::IsToken);
@@ -46,7 +46,7 @@ pub(super) fn check_new(name: &str) -> Result<(), NameError> {
     if name == "-" {
         return Err(NameError::IsDash);
     }
-    // What is empty or has other faults has an error of its own.
+    // An empty name and one with unprintable characters have their own errors.
     if !name.is_empty()
         && name.chars().all(|character| is_blank(character) && !redact::is_unprintable(character))
     {
@@ -55,40 +55,40 @@ pub(super) fn check_new(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether nothing is seen of a character by itself.
+/// Whether the character is invisible on its own.
 fn is_blank(character: char) -> bool {
-    // The fillers of Hangul, which count as letters, and the braille pattern without a dot, a symbol.
+    // The Hangul fillers, which Unicode classes as letters, and the empty braille pattern, a symbol.
     const BLANK: [char; 5] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{2800}'];
     character.is_whitespace()
         || BLANK.contains(&character)
         || character.general_category_group() == GeneralCategoryGroup::Mark
 }
 
-/// Why a text cannot be a token's name.
+/// The text cannot be the name of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// The name has no character.
-    #[error("a token's name cannot be empty: leave it out, or give 1 to 64 characters")]
+    /// The name is empty.
+    #[error("a token's name cannot be empty: omit it, or give 1 to 64 characters")]
     Empty,
     /// The name has more than 64 characters.
     #[error("a token's name has at most 64 characters")]
     TooLong,
-    /// The name has a control or formatting character.
-    #[error("a token's name cannot have control or formatting characters, and this one has U+{:04X}", u32::from(*.0))]
+    /// The name contains a control or formatting character.
+    #[error("a token's name cannot contain control or formatting characters, but this one contains U+{:04X}", u32::from(*.0))]
     Unprintable(char),
-    /// The name has a token in it, or half of one: a secret does not belong where it is shown.
+    /// The name contains a token or half of one. Names are shown, so they cannot contain secrets.
     #[error(
-        "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters"
+        "a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters"
     )]
     IsToken,
-    /// No character of the name can be seen.
-    #[error("a token's name needs a character that can be seen")]
+    /// The name has no visible character.
+    #[error("a token's name needs a visible character")]
     Blank,
-    /// The name is `-`, which stands for no name in lists.
-    #[error("a token's name cannot be `-`, which lists show for a token without a name")]
+    /// The name is `-`. Lists show that for a token without a name.
+    #[error("a token's name cannot be `-`, because lists show that for a token without a name")]
     IsDash,
-    /// The name has the form of an id: it may be that of another token.
-    #[error("a token's name cannot have the form of an id, 12 lower-case hexadecimal characters")]
+    /// The name looks like an id and could be the id of another token.
+    #[error("a token's name cannot look like an id, which has 12 lower-case hexadecimal characters")]
     IsId,
 }

@@ -52,7 +52,7 @@ fn a_set_of_permissions_is_a_list_of_words() {
         (
             "",
             ParsePermissionsError::Empty,
-            "no permission is named: give one or more of read, write, execute, separated by commas",
+            "no permission is given: give one or more of read, write, execute, separated by commas",
         ),
         (
             "read,,write",
@@ -67,7 +67,7 @@ fn a_set_of_permissions_is_a_list_of_words() {
         (
             "read, read",
             ParsePermissionsError::Repeated(Permission::Read),
-            "the permission `read` is named twice",
+            "the permission `read` is given twice",
         ),
     ] {
         assert_eq!(text.parse::<Permissions>(), Err(error.clone()));
@@ -133,7 +133,7 @@ fn a_token_is_32_characters_and_nothing_else() {
     }
     assert_eq!(
         ParseTokenError.to_string(),
-        "not a token: it was mistyped, cut short, or made by another program"
+        "not a token: it was mistyped, truncated, or made by another program"
     );
 }
 
@@ -256,10 +256,10 @@ fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
     let store = MemoryTokenStore::new();
     let at = |time| NewToken::new().expires(Expiry::At(time));
     let name = |name: &str| NewToken::new().name(name);
-    let expiry = "the expiry has to be in the future";
+    let expiry = "the expiry must be in the future";
     let beyond = "the expiry is beyond the year 9999: use never instead";
     let unprintable =
-        "a token's name cannot have control or formatting characters, and this one has";
+        "a token's name cannot contain control or formatting characters, but this one contains";
     for (new, message) in [
         (
             NewToken::new().permissions(Permissions::NONE),
@@ -273,7 +273,7 @@ fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
         (NewToken::new().expires(Expiry::After(Duration::MAX)), beyond.into()),
         (
             name(""),
-            "a token's name cannot be empty: leave it out, or give 1 to 64 characters".into(),
+            "a token's name cannot be empty: omit it, or give 1 to 64 characters".into(),
         ),
         (name(&"é".repeat(65)), "a token's name has at most 64 characters".into()),
         (name(&"x".repeat(1 << 20)), "a token's name has at most 64 characters".into()),

@@ -7,7 +7,6 @@ use std::path::{self, Path, PathBuf, is_separator};
 
 use crate::redact;
 use crate::store::file::error::FileStoreError;
-use crate::token::Token;
 
 const FILE_VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
 const CONFIG_VARIABLE: &str = "XDG_CONFIG_HOME";
@@ -28,7 +27,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 /// The path of a store as a user named it, made absolute.
 pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
     // Hosts show the path.
-    if Token::is_within(&path.to_string_lossy()) {
+    if redact::holds_token(&path.to_string_lossy()) {
         return Err(FileStoreError::PathHoldsToken);
     }
     if path.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator((*last).into())) {
@@ -63,7 +62,7 @@ fn require_absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, F
     }
     // The variable's name invites users to put a token into it, and errors are logged.
     let value = if redact::may_hold_token(&value.to_string_lossy()) {
-        PathBuf::from(redact::HIDDEN)
+        PathBuf::from(redact::REDACTED)
     } else {
         value
     };

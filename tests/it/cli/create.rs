@@ -134,7 +134,7 @@ fn every_form_of_expiry_is_taken() {
 fn what_cannot_be_parsed_is_wrong_usage() {
     let home = Home::new();
     home.run(&["create", "--expires", "soon"]).is(2, "", str![[r#"
-error: invalid value 'soon' for '--expires <WHEN>': not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time as in RFC 3339, or never
+error: invalid value 'soon' for '--expires <WHEN>': not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time in the form of RFC 3339, or never
 
 For more information, try '--help'.
 
@@ -146,7 +146,7 @@ For more information, try '--help'.
 
 "#]]);
     home.run(&["create", "--permissions", ""]).is(2, "", str![[r#"
-error: invalid value '' for '--permissions <LIST>': no permission is named: give one or more of read, write, execute, separated by commas
+error: invalid value '' for '--permissions <LIST>': no permission is given: give one or more of read, write, execute, separated by commas
 
 For more information, try '--help'.
 
@@ -155,7 +155,7 @@ For more information, try '--help'.
         2,
         "",
         str![[r#"
-error: invalid value 'read,read' for '--permissions <LIST>': the permission `read` is named twice
+error: invalid value 'read,read' for '--permissions <LIST>': the permission `read` is given twice
 
 For more information, try '--help'.
 
@@ -187,7 +187,7 @@ fn a_token_that_cannot_be_is_not_created() {
         1,
         "",
         str![[r#"
-error: failed to create the token: the expiry has to be in the future
+error: failed to create the token: the expiry must be in the future
 
 "#]],
     );
@@ -204,7 +204,7 @@ error: failed to create the token: a token named `laptop` exists already; delete
 
 "#]]);
     refused(&["--name", ""]).is(1, "", str![[r#"
-error: failed to create the token: a token's name cannot be empty: leave it out, or give 1 to 64 characters
+error: failed to create the token: a token's name cannot be empty: omit it, or give 1 to 64 characters
 
 "#]]);
     refused(&["--name", &"é".repeat(65)]).is(
@@ -216,16 +216,16 @@ error: failed to create the token: a token's name has at most 64 characters
 "#]],
     );
     refused(&["--name", "a\u{1b}[31m"]).is(1, "", str![[r#"
-error: failed to create the token: a token's name cannot have control or formatting characters, and this one has U+001B
+error: failed to create the token: a token's name cannot contain control or formatting characters, but this one contains U+001B
 
 "#]]);
     // Not even in part: what is written to a terminal or a log of a build stays there.
     refused(&["--name", &token]).is(1, "", str![[r#"
-error: failed to create the token: a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters
+error: failed to create the token: a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters
 
 "#]]);
     refused(&["--name", &format!("old: {}", &token[..26])]).is(1, "", str![[r#"
-error: failed to create the token: a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters
+error: failed to create the token: a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters
 
 "#]]);
 

@@ -60,14 +60,14 @@ fn a_new_token_has_what_was_asked_for_and_the_defaults_for_the_rest() {
 fn what_cannot_be_is_refused_and_nothing_is_written() {
     let long = "x".repeat(65);
     let token = issue(1).remove(0).0;
-    let is_token = "a token's name is shown to everybody, and this one may have a token in it: `oct_` and 12 or more of its characters";
-    let blank = "a token's name needs a character that can be seen";
-    let controls = "a token's name cannot have control or formatting characters, and this one has";
+    let is_token = "a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters";
+    let blank = "a token's name needs a visible character";
+    let controls = "a token's name cannot contain control or formatting characters, but this one contains";
     let cases = [
         (
             "empty",
             named(""),
-            "a token's name cannot be empty: leave it out, or give 1 to 64 characters".to_owned(),
+            "a token's name cannot be empty: omit it, or give 1 to 64 characters".to_owned(),
         ),
         ("long", named(&long), "a token's name has at most 64 characters".to_owned()),
         (
@@ -96,7 +96,7 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         (
             "a dash",
             named("-"),
-            "a token's name cannot be `-`, which lists show for a token without a name".to_owned(),
+            "a token's name cannot be `-`, because lists show that for a token without a name".to_owned(),
         ),
         (
             "taken",
@@ -112,17 +112,17 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         (
             "past",
             named("n").expires(Expiry::At(utc_datetime!(2020-01-01 0:00))),
-            "the expiry has to be in the future".to_owned(),
+            "the expiry must be in the future".to_owned(),
         ),
         (
             "now",
             named("n").expires(Expiry::At(UtcDateTime::now())),
-            "the expiry has to be in the future".to_owned(),
+            "the expiry must be in the future".to_owned(),
         ),
         (
             "less than a second",
             named("n").expires(Expiry::After(Duration::from_millis(999))),
-            "the expiry has to be in the future".to_owned(),
+            "the expiry must be in the future".to_owned(),
         ),
         (
             "beyond 9999",
