@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::hex;
 use crate::redact::{TOKEN_PREFIX, TOKEN_RANDOM_LENGTH, is_base64url, is_canonical};
 
 const RANDOM_BYTES: usize = 16;
@@ -175,7 +176,7 @@ impl TokenId {
     pub fn generate() -> Result<Self, RandomError> {
         let mut random = [0; Self::LENGTH];
         SysRng.try_fill_bytes(&mut random).map_err(|source| RandomError(source.into()))?;
-        Ok(Self(random.map(|byte| b"0123456789abcdef"[usize::from(byte & 0xf)])))
+        Ok(Self(random.map(hex::digit)))
     }
 
     /// The id's text.
@@ -208,10 +209,7 @@ impl FromStr for TokenId {
     /// [`ParseTokenIdError`] for anything else.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text: [u8; Self::LENGTH] = text.as_bytes().try_into().map_err(|_| ParseTokenIdError)?;
-        if !text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(ParseTokenIdError);
-        }
-        Ok(Self(text))
+        if hex::is_hex(&text) { Ok(Self(text)) } else { Err(ParseTokenIdError) }
     }
 }
 

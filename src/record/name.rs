@@ -89,6 +89,8 @@ pub enum NameError {
     #[error("a token's name cannot be `-`, because lists show that for a token without a name")]
     IsDash,
     /// The name looks like an id and could be the id of another token.
-    #[error("a token's name cannot look like an id, which has 12 lower-case hexadecimal characters")]
+    #[error(
+        "a token's name cannot look like an id, which has 12 lower-case hexadecimal characters"
+    )]
     IsId,
 }

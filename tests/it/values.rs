@@ -271,10 +271,7 @@ fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
         (at(utc_datetime!(1970-01-01 00:00)), expiry.into()),
         (NewToken::new().expires(Expiry::days(u32::MAX)), beyond.into()),
         (NewToken::new().expires(Expiry::After(Duration::MAX)), beyond.into()),
-        (
-            name(""),
-            "a token's name cannot be empty: omit it, or give 1 to 64 characters".into(),
-        ),
+        (name(""), "a token's name cannot be empty: omit it, or give 1 to 64 characters".into()),
         (name(&"é".repeat(65)), "a token's name has at most 64 characters".into()),
         (name(&"x".repeat(1 << 20)), "a token's name has at most 64 characters".into()),
         (name("a\nb"), format!("{unprintable} U+000A")),

@@ -62,7 +62,8 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
     let token = issue(1).remove(0).0;
     let is_token = "a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters";
     let blank = "a token's name needs a visible character";
-    let controls = "a token's name cannot contain control or formatting characters, but this one contains";
+    let controls =
+        "a token's name cannot contain control or formatting characters, but this one contains";
     let cases = [
         (
             "empty",
@@ -96,7 +97,8 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         (
             "a dash",
             named("-"),
-            "a token's name cannot be `-`, because lists show that for a token without a name".to_owned(),
+            "a token's name cannot be `-`, because lists show that for a token without a name"
+                .to_owned(),
         ),
         (
             "taken",
