@@ -5,17 +5,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use crate::carrier::Carrier;
-use crate::guard::{Config, admit, deny};
+use crate::credentials::Credential;
+use crate::drain::Drain;
+use crate::guard::{Allowed, Config, Refused, admit, deny};
 use crate::permission::Permissions;
 use crate::policy::Decision;
 use crate::store::LookupFuture;
 use crate::stream::ResponseBody;
+use crate::watch::Watch;
 
 pin_project! {
     /// The response of an [`AuthService`](crate::AuthService).
@@ -29,9 +31,10 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
-        Called { #[pin] future: F },
+        Called { #[pin] future: F, allowed: Allowed },
         Denied { response: Option<Response<Bytes>> },
-        // Boxed because it is rare and large.
+        // Boxed because they are rare and large.
+        Draining { drain: Box<Drain<B>> },
         LookingUp { pending: Option<Box<PendingLookup<S, B>>> },
     }
 }
@@ -40,10 +43,11 @@ pin_project! {
 pub(crate) struct PendingLookup<S, B> {
     pub(crate) lookup: LookupFuture,
     pub(crate) request: Request<B>,
-    pub(crate) carrier: Carrier,
+    pub(crate) credential: Credential,
     pub(crate) required: Permissions,
     pub(crate) decision: Decision,
     pub(crate) service: S,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -52,12 +56,21 @@ impl<S: Service<Request<B>>, B, M> ResponseFuture<S, B, M> {
         Self { state, mode: PhantomData }
     }
 
-    pub(crate) const fn called(future: S::Future) -> Self {
-        Self::new(State::Called { future })
+    pub(crate) const fn called(future: S::Future, allowed: Allowed) -> Self {
+        Self::new(State::Called { future, allowed })
     }
 
-    pub(crate) const fn denied(response: Response<Bytes>) -> Self {
-        Self::new(State::Denied { response: Some(response) })
+    pub(crate) fn denied(
+        request: Request<B>,
+        decision: &Decision,
+        refused: impl Into<Refused>,
+        config: &Config,
+        watch: &Arc<Watch>,
+    ) -> Self
+    where
+        B: HttpBody,
+    {
+        Self::new(State::denied(request, decision, refused, config, watch))
     }
 
     pub(crate) fn looking_up(pending: PendingLookup<S, B>) -> Self {
@@ -65,9 +78,29 @@ impl<S: Service<Request<B>>, B, M> ResponseFuture<S, B, M> {
     }
 }
 
+impl<S, B: HttpBody, F> State<S, B, F> {
+    fn denied(
+        request: Request<B>,
+        decision: &Decision,
+        refused: impl Into<Refused>,
+        config: &Config,
+        watch: &Arc<Watch>,
+    ) -> Self {
+        let response = deny(config, &request, decision, refused);
+        let limits = config.denial_drain;
+        if limits.apply_to(&request) {
+            let watch = Arc::clone(watch);
+            let drain = Box::new(Drain::new(request.into_body(), limits, watch, response));
+            return Self::Draining { drain };
+        }
+        Self::Denied { response: Some(response) }
+    }
+}
+
 impl<S, B, M, R> Future for ResponseFuture<S, B, M>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: HttpBody + 'static,
     M: ResponseBody<R>,
 {
     type Output = Result<Response<M::Body>, S::Error>;
@@ -75,27 +108,37 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project().state.project() {
-                StateProjection::Called { future } => {
-                    return future.poll(context).map_ok(M::allowed);
+                StateProjection::Called { future, allowed } => {
+                    let response = ready!(future.poll(context))?;
+                    return Poll::Ready(Ok(allowed.finish::<M, R>(response)));
                 }
                 StateProjection::Denied { response } => match response.take() {
                     Some(response) => return Poll::Ready(Ok(M::denied(response))),
                     // Polled again after completion, which breaks the contract of a future.
                     None => return Poll::Pending,
                 },
+                StateProjection::Draining { drain } => {
+                    State::Denied { response: Some(ready!(drain.poll(context))) }
+                }
                 StateProjection::LookingUp { pending } => {
                     let Some(lookup) = pending.as_mut().map(|pending| &mut pending.lookup) else {
                         return Poll::Pending;
                     };
                     let found = ready!(lookup.as_mut().poll(context));
-                    let Some(mut pending) = pending.take() else { return Poll::Pending };
-                    let PendingLookup { request, carrier, required, decision, config, .. } =
-                        &mut *pending;
-                    match admit(request, found, *carrier, decision, *required) {
-                        Ok(()) => State::Called { future: pending.service.call(pending.request) },
-                        Err(refused) => State::Denied {
-                            response: Some(deny(config, request, decision, refused)),
-                        },
+                    let Some(pending) = pending.take() else { return Poll::Pending };
+                    let PendingLookup {
+                        mut request,
+                        credential,
+                        required,
+                        decision,
+                        mut service,
+                        watch,
+                        config,
+                        ..
+                    } = *pending;
+                    match admit(&mut request, found, credential, &decision, required, &watch) {
+                        Ok(allowed) => State::Called { future: service.call(request), allowed },
+                        Err(refused) => State::denied(request, &decision, refused, &config, &watch),
                     }
                 }
             };

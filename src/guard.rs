@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::http::{Request, Response};
+use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 
-use crate::carrier::Carrier;
 use crate::credentials::{Credential, CredentialSources, Presented};
 use crate::decision::{Denial, authorize};
+use crate::drain::DrainLimits;
 use crate::event;
 use crate::origin::TrustedOrigins;
 use crate::permission::Permissions;
@@ -16,6 +17,9 @@ use crate::policy::{Decision, Policy};
 use crate::principal::Principal;
 use crate::response::{DenialResponses, dialog_helps};
 use crate::store::{LookupResult, StoreError};
+use crate::stream::ResponseBody;
+use crate::upload;
+use crate::watch::{Subject, Watch};
 
 /// What an [`AuthLayer`](crate::AuthLayer) was configured with.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) sources: CredentialSources,
     pub(crate) trusted_origins: TrustedOrigins,
     pub(crate) forward_credentials: bool,
+    pub(crate) denial_drain: DrainLimits,
 }
 
 impl Config {
@@ -49,23 +54,57 @@ impl Config {
 /// each reference count that this touches: one count is enough.
 #[derive(Debug)]
 pub(crate) struct Guard<T> {
-    pub(crate) store: T,
+    pub(crate) store: Arc<T>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) config: Arc<Config>,
 }
 
-/// Attaches the principal to an allowed request.
-pub(crate) fn admit<B>(
+/// Attaches the principal to an allowed request. Answers what has to happen to its response.
+pub(crate) fn admit<B: 'static>(
     request: &mut Request<B>,
     found: LookupResult,
-    carrier: Carrier,
+    credential: Credential,
     decision: &Decision,
     required: Permissions,
-) -> Result<(), Refused> {
+    watch: &Arc<Watch>,
+) -> Result<Allowed, Refused> {
     let record = found
         .map_err(|error| Refused { denial: Denial::StoreUnavailable, failure: Some(error) })?;
     let record = authorize(record, required, decision.doubt(), SystemTime::now())?;
-    Principal::new(record, carrier).attach(request.extensions_mut());
-    Ok(())
+    let Credential { digest, carrier, select } = credential;
+    let subject = Subject { digest, id: record.id(), required };
+    upload::check(request, watch, subject);
+    Principal::new(record, carrier, required, watch.id()).attach(request.extensions_mut());
+    Ok(Allowed { stream: Some((Arc::clone(watch), subject)), select })
+}
+
+/// What has to happen to the response to an allowed request.
+#[derive(Default)]
+pub(crate) struct Allowed {
+    /// Whose end ends a streaming body. A public request has none.
+    stream: Option<(Arc<Watch>, Subject)>,
+    /// The WebSocket protocol to select if the handler selected none.
+    select: Option<Box<HeaderValue>>,
+}
+
+impl Allowed {
+    pub(crate) fn finish<M: ResponseBody<R>, R>(
+        &mut self,
+        mut response: Response<R>,
+    ) -> Response<M::Body> {
+        if let Some(protocol) = self.select.take()
+            && (response.status() == StatusCode::SWITCHING_PROTOCOLS
+                || response.status().is_success())
+        {
+            response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(*protocol);
+        }
+        match self.stream.take() {
+            Some((watch, subject)) if M::streams(&response) => {
+                M::streaming(response, watch.ended(subject))
+            }
+            Some(_) | None => M::allowed(response),
+        }
+    }
 }
 
 /// A denial, and why the store could not tell if that is the reason.

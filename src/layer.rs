@@ -1,6 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
@@ -8,11 +9,14 @@ use tower::Layer;
 
 use crate::credentials::CredentialSources;
 use crate::decision::Denial;
+use crate::drain::DrainLimits;
 use crate::guard::{Config, Guard};
 use crate::origin::OriginError;
 use crate::policy::Policy;
 use crate::service::AuthService;
+use crate::store::TokenStore;
 use crate::stream::{AnyBody, AxumBody};
+use crate::watch::Watch;
 
 /// Middleware that rejects requests without a valid token.
 ///
@@ -81,6 +85,18 @@ use crate::stream::{AnyBody, AxumBody};
 /// A policy reads the path as it is outside of the wrapped router. If that router nests its API under a
 /// prefix, tell the policy: see [`Policy::mount`].
 ///
+/// # Streams end with their token
+///
+/// When a token is deleted, rotated or expires, or loses a permission that the request required, its open
+/// responses end: those whose body has no known length, such as event streams. They end cleanly, within 250 ms
+/// if a look-up takes less than 50 ms. The layer polls the store for this ten times a second while a stream is
+/// open, and not otherwise. It cannot end a WebSocket: a handler of one calls
+/// [`Principal::until_ended`](crate::Principal::until_ended).
+///
+/// A request's body ends too: a part of it that arrives after its token ended is an error for the handler that
+/// reads it. This takes the `Body` of axum 0.8 in the request. With another type of request body, a client can
+/// send the head of a request before its token is deleted, and the body after that.
+///
 /// # Responses to denied requests
 ///
 /// | status | if |
@@ -99,17 +115,22 @@ use crate::stream::{AnyBody, AxumBody};
 /// is good again.
 #[must_use]
 pub struct AuthLayer<T, M = AxumBody> {
-    store: T,
+    store: Arc<T>,
+    watch: Arc<Watch>,
     config: Arc<Config>,
     mode: PhantomData<fn() -> M>,
 }
 
-impl<T> AuthLayer<T> {
+impl<T: TokenStore + Send + Sync + 'static> AuthLayer<T> {
     /// Checks tokens against this store, with [`Policy::default`].
     pub fn new(store: T) -> Self {
-        Self { store, config: Arc::default(), mode: PhantomData }
+        let store = Arc::new(store);
+        let watch = Watch::new(Arc::clone(&store));
+        Self { store, watch, config: Arc::default(), mode: PhantomData }
     }
+}
 
+impl<T> AuthLayer<T> {
     /// Serves inner services with any response body: `ServeDir`, tonic's routes, boxed bodies, axum 0.7.
     /// The response then has an [`AuthBody`](crate::AuthBody) around the inner one.
     ///
@@ -132,7 +153,8 @@ impl<T> AuthLayer<T> {
     /// let app: axum::Router = axum::Router::new().fallback_service(files);
     /// ```
     pub fn wrap_body(self) -> AuthLayer<T, AnyBody> {
-        AuthLayer { store: self.store, config: self.config, mode: PhantomData }
+        let Self { store, watch, config, .. } = self;
+        AuthLayer { store, watch, config, mode: PhantomData }
     }
 }
 
@@ -230,23 +252,45 @@ impl<T, M> AuthLayer<T, M> {
         self
     }
 
+    /// Sets how much of a denied request's body is read, and for how long, before the response is sent: 8 MiB and
+    /// one second by default. Zero reads nothing.
+    ///
+    /// A client that is still sending its body over HTTP/1.1 when the server responds and closes the
+    /// connection often sees a broken pipe and not the response. What is read is dropped at once. Beyond the
+    /// limit the response has `Connection: close`, and the client may miss it. A client with larger bodies
+    /// should send `Expect: 100-continue`: then it gets the denial before it sends the body, and none is read.
+    /// Over HTTP/2 nothing is read either, because a stream ends without its connection.
+    pub fn denial_drain(mut self, bytes: u64, time: Duration) -> Self {
+        self.config_mut().denial_drain = DrainLimits { bytes, time };
+        self
+    }
+
     fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
 }
 
-impl<S, T: Clone, M> Layer<S> for AuthLayer<T, M> {
+impl<S, T, M> Layer<S> for AuthLayer<T, M> {
     type Service = AuthService<S, T, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let guard = Guard { store: self.store.clone(), config: Arc::clone(&self.config) };
+        let guard = Guard {
+            store: Arc::clone(&self.store),
+            watch: Arc::clone(&self.watch),
+            config: Arc::clone(&self.config),
+        };
         AuthService::new(inner, Arc::new(guard))
     }
 }
 
-impl<T: Clone, M> Clone for AuthLayer<T, M> {
+impl<T, M> Clone for AuthLayer<T, M> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), config: Arc::clone(&self.config), mode: PhantomData }
+        Self {
+            store: Arc::clone(&self.store),
+            watch: Arc::clone(&self.watch),
+            config: Arc::clone(&self.config),
+            mode: PhantomData,
+        }
     }
 }
 
@@ -255,6 +299,6 @@ impl<T: fmt::Debug, M> fmt::Debug for AuthLayer<T, M> {
         f.debug_struct("AuthLayer")
             .field("store", &self.store)
             .field("config", &self.config)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -79,12 +79,15 @@ mod carrier;
 mod store;
 mod policy;
 mod decision;
+mod watch;
 mod principal;
 mod credentials;
 mod origin;
 mod response;
 mod event;
 mod stream;
+mod upload;
+mod drain;
 mod guard;
 mod future;
 mod service;
@@ -120,6 +123,7 @@ pub use crate::stream::{AnyBody, AuthBody, AxumBody, ResponseBody};
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };
+pub use crate::watch::Ended;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

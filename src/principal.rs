@@ -1,4 +1,7 @@
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
@@ -10,6 +13,7 @@ use crate::carrier::Carrier;
 use crate::permission::Permissions;
 use crate::record::{Expiry, NewToken, NewTokenError, TokenRecord};
 use crate::token::{TokenDigest, TokenId};
+use crate::watch::{Ended, Subject, WatchId};
 
 /// The token that a request was allowed with, without its secret.
 ///
@@ -28,14 +32,21 @@ use crate::token::{TokenDigest, TokenId};
 pub struct Principal {
     record: Arc<TokenRecord>,
     carrier: Carrier,
+    required: Permissions,
+    watch: WatchId,
 }
 
 impl Principal {
-    pub(crate) const fn new(record: Arc<TokenRecord>, carrier: Carrier) -> Self {
-        Self { record, carrier }
+    pub(crate) const fn new(
+        record: Arc<TokenRecord>,
+        carrier: Carrier,
+        required: Permissions,
+        watch: WatchId,
+    ) -> Self {
+        Self { record, carrier, required, watch }
     }
 
-    /// A principal with these permissions, for tests of handlers. It has no name and never expires.
+    /// A principal with these permissions, for tests of handlers. It has no name and never ends.
     ///
     /// ```
     /// use axum::{Extension, Router, routing::get};
@@ -55,7 +66,7 @@ impl Principal {
     pub fn for_test(permissions: Permissions) -> Result<Self, NewTokenError> {
         let new = NewToken::new().permissions(permissions).expires(Expiry::Never);
         let (_token, record) = new.issue(UtcDateTime::UNIX_EPOCH)?;
-        Ok(Self::new(Arc::new(record), Carrier::Bearer))
+        Ok(Self::new(Arc::new(record), Carrier::Bearer, permissions, WatchId::NONE))
     }
 
     pub(crate) fn digest(&self) -> &TokenDigest {
@@ -112,6 +123,74 @@ static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
     extensions.clear();
     extensions
 });
+
+impl Principal {
+    /// A future that resolves when the token ends: when it is deleted, rotated or expired, or loses a
+    /// permission that the request required. A store that cannot tell ends nothing until it can.
+    ///
+    /// The layer ends streaming responses by itself. It cannot end an upgraded connection, such as a
+    /// WebSocket: its handler has to wait for this future. [`until_ended`](Self::until_ended) does it in
+    /// one line.
+    ///
+    /// It resolves within 250 ms of the change, if a look-up takes less than 50 ms. The store is polled ten
+    /// times a second while someone waits, however many wait, and not otherwise.
+    ///
+    /// ```
+    /// use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+    /// use axum::response::Response;
+    /// use opencode_auth::Principal;
+    ///
+    /// async fn connect(principal: Principal, upgrade: WebSocketUpgrade) -> Response {
+    ///     upgrade.on_upgrade(async move |mut socket: WebSocket| {
+    ///         let mut ended = principal.ended();
+    ///         loop {
+    ///             let message = tokio::select! {
+    ///                 message = socket.recv() => message,
+    ///                 () = &mut ended => {
+    ///                     let _ = socket.send(Message::Close(None)).await;
+    ///                     return;
+    ///                 }
+    ///             };
+    ///             let Some(Ok(_message)) = message else { return };
+    ///         }
+    ///     })
+    /// }
+    /// ```
+    pub fn ended(&self) -> Ended {
+        let (digest, id) = (*self.record.digest(), self.record.id());
+        self.watch.ended(Subject { digest, id, required: self.required })
+    }
+
+    /// Runs a future until it completes or the token ends. If the token ends first, the future is dropped and
+    /// the result is `None`.
+    ///
+    /// ```
+    /// use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+    /// use axum::response::Response;
+    /// use opencode_auth::Principal;
+    ///
+    /// async fn connect(principal: Principal, upgrade: WebSocketUpgrade) -> Response {
+    ///     upgrade.on_upgrade(async move |socket| {
+    ///         let _ = principal.until_ended(terminal(socket)).await;
+    ///     })
+    /// }
+    ///
+    /// async fn terminal(socket: WebSocket) {
+    ///     # drop(socket);
+    ///     // …
+    /// }
+    /// ```
+    pub async fn until_ended<F: Future>(&self, future: F) -> Option<F::Output> {
+        let (mut ended, mut future) = (self.ended(), pin!(future));
+        poll_fn(|context| {
+            if Pin::new(&mut ended).poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = PrincipalMissing;

@@ -3,11 +3,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::body::HttpBody;
 use axum::http::{Request, Response};
 use tower::Service;
 
 use crate::future::{PendingLookup, ResponseFuture};
-use crate::guard::{Guard, admit, deny};
+use crate::guard::{Allowed, Guard, admit};
 use crate::policy::Requirement;
 use crate::store::{Lookup, TokenStore};
 use crate::stream::{AxumBody, ResponseBody};
@@ -44,6 +45,7 @@ impl<S, T, M, B, R> Service<Request<B>> for AuthService<S, T, M>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     T: TokenStore,
+    B: HttpBody + 'static,
     M: ResponseBody<R>,
 {
     type Response = Response<M::Body>;
@@ -55,38 +57,39 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Guard { store, config } = &*self.guard;
+        let Guard { store, watch, config } = &*self.guard;
         let decision = config.policy.decide(&request);
         let Requirement::Permissions(required) = decision.requirement else {
-            return ResponseFuture::called(self.inner.call(request));
+            return ResponseFuture::called(self.inner.call(request), Allowed::default());
         };
         let credential = match config.credential(&mut request) {
             Ok(credential) => credential,
             Err(denial) => {
-                return ResponseFuture::denied(deny(config, &request, &decision, denial));
+                return ResponseFuture::denied(request, &decision, denial, config, watch);
             }
         };
         match store.find(&credential.digest) {
             Lookup::Ready(found) => {
-                match admit(&mut request, found, credential.carrier, &decision, required) {
-                    Ok(()) => ResponseFuture::called(self.inner.call(request)),
+                match admit(&mut request, found, credential, &decision, required, watch) {
+                    Ok(allowed) => ResponseFuture::called(self.inner.call(request), allowed),
                     Err(refused) => {
-                        ResponseFuture::denied(deny(config, &request, &decision, refused))
+                        ResponseFuture::denied(request, &decision, refused, config, watch)
                     }
                 }
             }
             Lookup::Pending(lookup) => {
+                let (watch, config) = (Arc::clone(watch), Arc::clone(config));
                 // `self.inner` was polled ready, so it is the one to call. Its clone gets polled anew.
                 let clone = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, clone);
-                let config = Arc::clone(config);
                 ResponseFuture::looking_up(PendingLookup {
                     lookup,
                     request,
-                    carrier: credential.carrier,
+                    credential,
                     required,
                     decision,
                     service,
+                    watch,
                     config,
                 })
             }

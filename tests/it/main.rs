@@ -33,6 +33,8 @@ mod properties;
 mod raw;
 mod secrets;
 mod service;
+mod streams;
+mod uploads;
 mod store;
 mod tidy;
 mod truth_table;

@@ -243,12 +243,12 @@ proptest! {
         let mut bytes = text.as_bytes().to_vec();
         bytes[position] = byte;
         if bytes != text.as_bytes() {
-            let mut request = Request::new(());
+            let mut request = Request::new(Body::empty());
             let value = [b"Bearer ", &*bytes].concat();
             if let Ok(value) = axum::http::HeaderValue::from_bytes(&value) {
                 request.headers_mut().insert("authorization", value);
                 let layer = AuthLayer::new(MemoryTokenStore::new());
-                let service = layer.layer(service_fn(async |_: Request<()>| {
+                let service = layer.layer(service_fn(async |_: Request<Body>| {
                     Ok::<_, Infallible>(Response::new(Body::empty()))
                 }));
                 let response = service.oneshot(request).now_or_never().unwrap().unwrap();

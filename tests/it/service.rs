@@ -164,10 +164,11 @@ impl HttpBody for Untouchable {
 }
 
 #[tokio::test]
-async fn the_body_of_a_refused_request_is_not_read() {
+async fn the_body_of_a_denied_request_is_not_read_if_the_host_says_so() {
     for polls in [0, 2] {
         let (store, token) = store_with(Permissions::READ);
-        let service = AuthLayer::new(Slow { store, polls }).layer(Picky::default());
+        let layer = AuthLayer::new(Slow { store, polls }).denial_drain(0, Duration::ZERO);
+        let service = layer.layer(Picky::default());
         for (authorization, status) in
             [(format!("Bearer {}", token.expose_secret()), 403), ("Bearer x".to_owned(), 401)]
         {
@@ -289,7 +290,8 @@ async fn a_principal_shows_the_token_without_its_secret() {
 
 #[test]
 fn debug_outputs_name_the_parts() {
-    let layer = AuthLayer::new(()).realm("here").denial_body(|_| unreachable!());
+    let layer =
+        AuthLayer::new(MemoryTokenStore::new()).realm("here").denial_body(|_| unreachable!());
     let shown = format!("{layer:?}");
     assert!(shown.contains(r#"realm: "here""#), "{shown}");
     assert!(shown.contains("/session") || shown.contains("Policy"), "{shown}");
