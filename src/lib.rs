@@ -94,6 +94,7 @@ mod service;
 mod layer;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod guide;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -86,7 +86,7 @@ fn version_and_msrv_are_written_once() {
 /// The rooms of the house from the ground up. A file imports from its own room and from those above it in
 /// this list, never from one below.
 const ROOMS: &[&[&str]] = &[
-    &["redact", "timestamp", "permission", "hex"],
+    &["redact", "shell", "timestamp", "permission", "hex"],
     &["token"],
     &["record"],
     &["policy"],
@@ -96,6 +96,7 @@ const ROOMS: &[&[&str]] = &[
     &["decision"],
     &["stream"],
     &["response", "event"],
+    &["guard"],
     &["future"],
     &["service"],
     &["layer"],
@@ -106,7 +107,7 @@ const ROOMS: &[&[&str]] = &[
 
 #[test]
 fn no_two_files_import_each_other() {
-    assert_eq!(Imports::read().circle(), None);
+    assert_eq!(Imports::read().circles(), []);
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn only_the_store_and_the_commands_touch_a_disk() {
 #[test]
 fn time_is_an_argument() {
     for (name, content) in sources("src") {
-        if ["src/service.rs", "src/store", "src/cli", "src/bin"]
+        if ["src/guard.rs", "src/store", "src/cli", "src/bin"]
             .iter()
             .any(|may| name.starts_with(may))
         {

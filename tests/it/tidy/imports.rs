@@ -34,29 +34,26 @@ impl Imports {
         Self { arrows }
     }
 
-    /// The modules of one circle of arrows, if there is one.
-    pub fn circle(&self) -> Option<Vec<String>> {
-        let mut done = BTreeSet::new();
-        self.arrows.keys().find_map(|start| self.circle_from(start, &mut Vec::new(), &mut done))
+    /// The arrows between modules that import each other, directly or through others.
+    pub fn circles(&self) -> Vec<(&str, &str)> {
+        let arrows = self
+            .arrows
+            .iter()
+            .flat_map(|(from, targets)| targets.iter().map(move |to| (from.as_str(), to.as_str())));
+        arrows.filter(|(from, to)| self.reaches(to, from)).collect()
     }
 
-    fn circle_from(
-        &self,
-        module: &str,
-        way: &mut Vec<String>,
-        done: &mut BTreeSet<String>,
-    ) -> Option<Vec<String>> {
-        if let Some(start) = way.iter().position(|passed| passed == module) {
-            return Some(way[start..].to_vec());
+    fn reaches(&self, from: &str, to: &str) -> bool {
+        let mut seen = BTreeSet::from([from]);
+        let mut waiting = vec![from];
+        while let Some(module) = waiting.pop() {
+            if module == to {
+                return true;
+            }
+            let targets = self.arrows.get(module).into_iter().flatten();
+            waiting.extend(targets.map(String::as_str).filter(|target| seen.insert(target)));
         }
-        if !done.insert(module.to_owned()) {
-            return None;
-        }
-        way.push(module.to_owned());
-        let found =
-            self.arrows.get(module)?.iter().find_map(|next| self.circle_from(next, way, done));
-        way.pop();
-        found
+        false
     }
 }
 
