@@ -12,6 +12,7 @@ pub(crate) mod document;
 mod file;
 mod index;
 mod memory;
+mod pair;
 mod snapshot;
 
 pub use self::change::{ChangeError, Created, Deleted, Durability, Rotated};
@@ -28,51 +29,59 @@ pub use self::snapshot::{LeasedSnapshot, Refresh, Refreshed, Refresher};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 
-/// Finds the record of a token by its digest: all that [`AuthLayer`](crate::AuthLayer) asks of a store.
+/// Finds the record of a token by its digest. [`AuthLayer`](crate::AuthLayer) requires nothing else of a
+/// store.
 ///
-/// Three outcomes stay three: `Ok(Some(record))`, `Ok(None)` when the store holds no such token, and
-/// `Err` when it could not tell. A store that cannot tell must never answer `Ok(None)`: clients throw
-/// their token away when they are told that it is not valid.
+/// A look-up has three outcomes: `Ok(Some(record))`, `Ok(None)` if the store has no such token, and `Err`
+/// if it could not tell. A store that could not tell must not return `Ok(None)`: clients discard their token
+/// when they are told that it is invalid.
 ///
-/// Whether the token is expired, and whether it allows the request, is not the store's business.
+/// The store does not check the expiry or the permissions of the token. The layer does.
 ///
 /// # Write your own store
 ///
+/// A store that asks a database for each request returns [`Lookup::pending`]. A store that keeps its
+/// records in memory for a time is a [`LeasedSnapshot`].
+///
 /// ```
-/// use std::collections::HashMap;
-/// use std::sync::{Arc, RwLock};
+/// use std::sync::Arc;
 ///
 /// use opencode_auth::{Lookup, NewToken, StoreError, TokenDigest, TokenRecord, TokenStore};
 ///
-/// #[derive(Clone, Default)]
+/// # #[derive(Clone)] struct Pool(TokenRecord);
+/// # impl Pool {
+/// #     async fn select(&self, _sql: &str, digest: [u8; 32]) -> Result<Option<TokenRecord>, std::io::Error> {
+/// #         Ok((*self.0.digest().as_bytes() == digest).then(|| self.0.clone()))
+/// #     }
+/// # }
+/// #[derive(Clone)]
 /// struct Database {
-///     rows: Arc<RwLock<HashMap<TokenDigest, Arc<TokenRecord>>>>,
+///     pool: Pool,
 /// }
-///
-/// #[derive(Debug, thiserror::Error)]
-/// #[error("the database is poisoned")]
-/// struct Poisoned;
 ///
 /// impl TokenStore for Database {
 ///     fn find(&self, digest: &TokenDigest) -> Lookup {
-///         // What is at hand is answered at once. What has to be waited for is `Lookup::pending(async { … })`.
-///         Lookup::Ready(match self.rows.read() {
-///             Ok(rows) => Ok(rows.get(digest).cloned()),
-///             Err(_) => Err(StoreError::new(Poisoned)),
+///         let (pool, digest) = (self.pool.clone(), *digest.as_bytes());
+///         Lookup::pending(async move {
+///             let row = pool.select("SELECT … FROM tokens WHERE digest = $1", digest).await;
+///             // An error of the database is "could not tell", and never "no such token".
+///             row.map(|record| record.map(Arc::new)).map_err(StoreError::new)
 ///         })
 ///     }
 /// }
 ///
-/// let database = Database::default();
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (token, record) = NewToken::new().name("ci").issue(time::UtcDateTime::now())?;
-/// database.rows.write().unwrap().insert(*record.digest(), Arc::new(record));
-///
-/// let Lookup::Ready(Ok(Some(found))) = database.find(&token.digest()) else { panic!("not found") };
-/// assert_eq!(found.name(), Some("ci"));
-/// # Ok::<_, opencode_auth::NewTokenError>(())
+/// # let pool = Pool(record);
+/// let database = Database { pool };
+/// let found = database.find(&token.digest()).wait().await?;
+/// assert_eq!(found.unwrap().name(), Some("ci"));
+/// # Ok(())
+/// # }
 /// ```
 pub trait TokenStore {
-    /// Looks for the record with this digest. Called once for each request with a well-formed token.
+    /// Finds the record with this digest. Called once for each request with a well-formed token.
     fn find(&self, digest: &TokenDigest) -> Lookup;
 }
 
@@ -88,19 +97,31 @@ pub type LookupResult = Result<Option<Arc<TokenRecord>>, StoreError>;
 /// A look-up that has to be waited for.
 pub type LookupFuture = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
 
-/// The answer of [`TokenStore::find`].
+/// What [`TokenStore::find`] returns.
 #[must_use]
 pub enum Lookup {
-    /// The answer was at hand.
+    /// The result is known.
     Ready(LookupResult),
-    /// The answer has to be waited for.
+    /// The result has to be waited for.
     Pending(LookupFuture),
 }
 
 impl Lookup {
-    /// A look-up that has to be waited for.
+    /// A look-up whose result has to be waited for.
     pub fn pending(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
         Self::Pending(Box::pin(future))
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store could not tell.
+    pub async fn wait(self) -> LookupResult {
+        match self {
+            Self::Ready(result) => result,
+            Self::Pending(future) => future.await,
+        }
     }
 }
 

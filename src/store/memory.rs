@@ -2,13 +2,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use time::UtcDateTime;
 
+use crate::permission::Permissions;
 use crate::record::{NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
-use crate::store::{Lookup, StoreError, TokenStore};
-use crate::token::TokenDigest;
+use crate::store::{Lookup, Records, StoreError, TokenStore};
+use crate::token::{Token, TokenDigest};
 
-/// Tokens in memory, for the tests of hosts. Clones share the tokens.
+/// Tokens that live as long as the process. Clones share the tokens.
+///
+/// Use it for a server's own clients: the server makes a token when it starts, hands it to its client by an
+/// environment variable or a file with mode 0600, and the token ends with the process. Together with the
+/// users' file it is `(own, users)`, which is a store too. Use it in tests as well.
 ///
 /// ```
 /// use opencode_auth::{MemoryTokenStore, NewToken, Permissions};
@@ -26,6 +31,8 @@ pub struct MemoryTokenStore {
 #[derive(Debug, Default)]
 struct Shared {
     document: Document,
+    /// The records of `document`, by digest.
+    records: Records,
     failure: Option<StoreError>,
 }
 
@@ -36,11 +43,30 @@ impl MemoryTokenStore {
         Self::default()
     }
 
+    /// A store with one token that has these permissions and expires after 90 days.
+    ///
+    /// ```
+    /// use opencode_auth::{MemoryTokenStore, Permissions};
+    ///
+    /// let (store, token) = MemoryTokenStore::with_token(Permissions::READ)?;
+    /// assert_eq!(store.list()[0].digest(), &token.digest());
+    /// # Ok::<_, opencode_auth::ChangeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] if the set of permissions is empty, or the operating system has no random bits.
+    pub fn with_token(permissions: Permissions) -> Result<(Self, Token), ChangeError> {
+        let store = Self::new();
+        let created = store.create(NewToken::new().permissions(permissions))?;
+        Ok((store, created.token))
+    }
+
     /// Creates a token, as [`FileTokenStore::create`](crate::FileTokenStore::create) does.
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]; nothing was changed then.
+    /// [`ChangeError`]; nothing was changed.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a description is made where it is used, and used up"
@@ -54,7 +80,7 @@ impl MemoryTokenStore {
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]; nothing was changed then.
+    /// [`ChangeError`]; nothing was changed.
     pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
         let (token, record, replaced) =
             self.change(|document| document.rotate(id_or_name, UtcDateTime::now()))?;
@@ -65,7 +91,7 @@ impl MemoryTokenStore {
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]; nothing was changed then.
+    /// [`ChangeError`]; nothing was changed.
     pub fn delete(&self, id_or_name: &str) -> Result<Deleted, ChangeError> {
         let records = self.change(|document| document.delete(&[id_or_name]))?;
         Ok(Deleted { records, durability: Durability::Confirmed })
@@ -83,13 +109,16 @@ impl MemoryTokenStore {
         self.change(|document| document.insert(record));
     }
 
-    /// Makes every look-up fail with this error, or work again with `None`.
+    /// Makes every look-up fail with this error. `None` makes look-ups work again.
     pub fn fail_with(&self, error: impl Into<Option<StoreError>>) {
         self.shared.write().unwrap_or_else(PoisonError::into_inner).failure = error.into();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Document) -> T) -> T {
-        change(&mut self.shared.write().unwrap_or_else(PoisonError::into_inner).document)
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut shared.document);
+        shared.records = shared.document.records().cloned().collect();
+        result
     }
 }
 
@@ -98,12 +127,7 @@ impl TokenStore for MemoryTokenStore {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         Lookup::Ready(match &shared.failure {
             Some(error) => Err(error.clone()),
-            None => Ok(shared
-                .document
-                .records()
-                .find(|record| record.digest() == digest)
-                .cloned()
-                .map(Arc::new)),
+            None => Ok(shared.records.find(digest)),
         })
     }
 }
