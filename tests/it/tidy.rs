@@ -95,7 +95,7 @@ const ROOMS: &[&[&str]] = &[
     &["watch"],
     &["principal"],
     &["credentials", "origin"],
-    &["stream", "drain"],
+    &["stream", "drain", "upload"],
     &["response", "event"],
     &["guard"],
     &["future"],
