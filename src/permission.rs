@@ -197,7 +197,7 @@ impl Serialize for Permissions {
 }
 
 /// The text is not a set of permissions.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParsePermissionsError {
     /// The list is empty.
@@ -211,4 +211,15 @@ pub enum ParsePermissionsError {
     /// A permission is given twice.
     #[error("the permission `{0}` is given twice")]
     Repeated(Permission),
+}
+
+impl fmt::Debug for ParsePermissionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Empty => "Empty",
+            Self::Unknown(_) => "Unknown",
+            Self::Repeated(_) => "Repeated",
+        };
+        write!(f, "{self} [{variant}]")
+    }
 }

@@ -11,7 +11,7 @@ use time::UtcDateTime;
 pub use self::error::NewTokenError;
 pub use self::expiry::{Expiry, ParseExpiryError};
 pub use self::name::NameError;
-pub(crate) use self::name::TokenName;
+pub(crate) use self::name::{SHORTEST_ID_PREFIX, TokenName, fold};
 pub use self::new_token::NewToken;
 use crate::permission::Permissions;
 use crate::timestamp;
@@ -26,6 +26,7 @@ pub struct TokenRecord {
     permissions: Permissions,
     created_at: UtcDateTime,
     expires_at: Option<UtcDateTime>,
+    has_fixed_expiry: bool,
 }
 
 impl TokenRecord {
@@ -61,7 +62,16 @@ impl TokenRecord {
             permissions,
             created_at: timestamp::whole_seconds(created_at),
             expires_at: expires_at.map(timestamp::whole_seconds),
+            has_fixed_expiry: false,
         })
+    }
+
+    /// The same record with an expiry that a rotation keeps, because it was given as a date and not as a
+    /// duration.
+    #[must_use]
+    pub const fn with_fixed_expiry(mut self) -> Self {
+        self.has_fixed_expiry = self.expires_at.is_some();
+        self
     }
 
     /// The token's public id.
@@ -70,10 +80,16 @@ impl TokenRecord {
         self.id
     }
 
-    /// The token's name, if it has one.
+    /// The token's name, if it has one. Stores refuse a new name that contains a token. If a file contains
+    /// such a name, this is `<contains a token>` in its place.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_ref().map(TokenName::as_str)
+    }
+
+    /// The name as the file has it. It may contain a token and is not for showing.
+    pub(crate) fn stored_name(&self) -> Option<&str> {
+        self.name.as_ref().map(TokenName::as_stored)
     }
 
     /// The digest that stores look the token up by.
@@ -100,6 +116,13 @@ impl TokenRecord {
         self.expires_at
     }
 
+    /// Whether a rotation keeps [`expires_at`](Self::expires_at), because it was given as a date. Otherwise
+    /// the lifetime starts again.
+    #[must_use]
+    pub const fn has_fixed_expiry(&self) -> bool {
+        self.has_fixed_expiry
+    }
+
     /// Whether the token is expired at `now`: from the second of [`expires_at`](Self::expires_at) on.
     ///
     /// If the clock reads a time before 1970, every token with an expiry counts as expired.
@@ -110,21 +133,32 @@ impl TokenRecord {
         self.expires_at.is_some_and(|expires_at| now >= expires_at.unix_timestamp())
     }
 
-    /// The same record with a new secret, whose lifetime starts again at `now`.
+    /// The same record with a new secret. Without a new expiry, a date stays and a duration starts again.
     pub(crate) fn renewed(
         &self,
         digest: TokenDigest,
+        expiry: Option<Expiry>,
         now: UtcDateTime,
     ) -> Result<Self, NewTokenError> {
-        let lifetime = self.expires_at.map(|expires_at| expires_at - self.created_at);
-        let expires_at = match lifetime {
-            None => None,
-            Some(lifetime) if lifetime.is_positive() => {
-                Some(now.checked_add(lifetime).ok_or(NewTokenError::TimeOutOfRange)?)
-            }
-            Some(_) => return Err(NewTokenError::ExpiryInThePast),
+        let expiry = match (expiry, self.expires_at) {
+            (Some(expiry), _) => expiry,
+            (None, None) => Expiry::Never,
+            (None, Some(date)) if self.has_fixed_expiry => Expiry::At(date),
+            (None, Some(expires_at)) => Expiry::After(
+                (expires_at - self.created_at)
+                    .try_into()
+                    .map_err(|_| NewTokenError::ExpiryInThePast)?,
+            ),
         };
-        Self::new(self.id, self.name(), digest, self.permissions, now, expires_at)
+        let record = Self::new(
+            self.id,
+            self.stored_name(),
+            digest,
+            self.permissions,
+            now,
+            expiry.starting_at(now)?,
+        )?;
+        Ok(if expiry.is_fixed() { record.with_fixed_expiry() } else { record })
     }
 }
 

@@ -93,9 +93,15 @@ impl FromStr for Token {
 
 /// The text is not a token: its length, prefix, alphabet or checksum is wrong. The error does not say which
 /// and does not repeat the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token: it was mistyped, truncated, or made by another program")]
 pub struct ParseTokenError;
+
+impl fmt::Debug for ParseTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [ParseTokenError]")
+    }
+}
 
 /// The operating system provided no random bits.
 #[derive(Debug, thiserror::Error)]
@@ -214,9 +220,15 @@ impl FromStr for TokenId {
 }
 
 /// The text is not a token id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token id: it has 12 lower-case hexadecimal characters")]
 pub struct ParseTokenIdError;
+
+impl fmt::Debug for ParseTokenIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [ParseTokenIdError]")
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -55,6 +55,9 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
         ChangeError::Ambiguous { .. } => {
             format!("failed to {what}: {error}; give one of these ids in full")
         }
+        ChangeError::Expired { id, .. } => {
+            format!("failed to {what}: {error}: {program} rotate {id} --expires 90d")
+        }
     }
 }
 

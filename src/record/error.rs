@@ -1,8 +1,10 @@
+use std::fmt;
+
 use crate::record::name::NameError;
 use crate::token::RandomError;
 
 /// A token cannot be created as described. Nothing was created and nothing was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NewTokenError {
     /// The name is invalid.
@@ -20,4 +22,17 @@ pub enum NewTokenError {
     /// The operating system provided no random bits.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+impl fmt::Debug for NewTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Name(error) => return fmt::Debug::fmt(error, f),
+            Self::Random(error) => return fmt::Debug::fmt(error, f),
+            Self::NoPermissions => "NoPermissions",
+            Self::ExpiryInThePast => "ExpiryInThePast",
+            Self::TimeOutOfRange => "TimeOutOfRange",
+        };
+        write!(f, "{self} [{variant}]")
+    }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ const DAY: u64 = 24 * HOUR;
 pub enum Expiry {
     /// The token works until it is deleted.
     Never,
-    /// The token works for this long. Fractions of a second are dropped.
+    /// The token works for this long. A rotation starts the time again. Fractions of a second are dropped.
     After(Duration),
-    /// The token works until this time. Fractions of a second are dropped.
+    /// The token works until this time. A rotation does not change it. Fractions of a second are dropped.
     At(UtcDateTime),
 }
 
@@ -37,6 +38,14 @@ impl Expiry {
     #[must_use]
     pub const fn hours(hours: u32) -> Self {
         Self::After(Duration::from_secs(hours as u64 * HOUR))
+    }
+
+    /// Whether a rotation keeps the time of expiry.
+    pub(super) const fn is_fixed(self) -> bool {
+        match self {
+            Self::At(_) => true,
+            Self::Never | Self::After(_) => false,
+        }
     }
 
     /// The time of expiry for a token that is created at `now`.
@@ -103,8 +112,14 @@ impl FromStr for Expiry {
 }
 
 /// The text is not an expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time in the form of RFC 3339, or never"
 )]
 pub struct ParseExpiryError;
+
+impl fmt::Debug for ParseExpiryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [ParseExpiryError]")
+    }
+}

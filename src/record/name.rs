@@ -1,20 +1,52 @@
+use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
+use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use crate::redact;
-use crate::token::TokenId;
+
+/// The fewest characters of an id that stand for the whole. A new name cannot consist of as many.
+pub(crate) const SHORTEST_ID_PREFIX: usize = 6;
 
 /// A name without characters that a list, log or terminal would interpret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenName(Box<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct TokenName {
+    stored: Box<str>,
+    may_hold_token: bool,
+}
 
 impl TokenName {
     const MAX_CHARACTERS: usize = 64;
 
+    /// The name, redacted if it may contain a token.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        if self.may_hold_token { redact::REDACTED } else { &self.stored }
     }
+
+    /// The name as the file has it.
+    pub(crate) fn as_stored(&self) -> &str {
+        &self.stored
+    }
+}
+
+impl fmt::Debug for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenName").field(&self.as_str()).finish()
+    }
+}
+
+/// Equal for names that a person takes for the same: white space at the ends, case and the Unicode form do
+/// not count.
+pub(crate) fn fold(name: &str) -> Cow<'_, str> {
+    let is_folded = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if name.bytes().all(is_folded) {
+        return name.into();
+    }
+    let normalized: String = name.trim().nfkc().collect();
+    // Upper case first: it makes one form of `ß` and `SS`, and of the two small sigmas.
+    normalized.to_uppercase().to_lowercase().nfkc().collect::<String>().into()
 }
 
 impl FromStr for TokenName {
@@ -30,7 +62,7 @@ impl FromStr for TokenName {
         }
         match name.chars().find(|character| redact::is_unprintable(*character)) {
             Some(character) => Err(NameError::Unprintable(character)),
-            None => Ok(Self(name.into())),
+            None => Ok(Self { stored: name.into(), may_hold_token: redact::may_hold_token(name) }),
         }
     }
 }
@@ -40,17 +72,20 @@ pub(super) fn check_new(name: &str) -> Result<(), NameError> {
     if redact::may_hold_token(name) {
         return Err(NameError::IsToken);
     }
-    if name.parse::<TokenId>().is_ok() {
-        return Err(NameError::IsId);
+    if name.len() >= SHORTEST_ID_PREFIX && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(NameError::LooksLikeId);
     }
-    if name == "-" {
-        return Err(NameError::IsDash);
+    if name.starts_with('-') {
+        return Err(NameError::LooksLikeOption);
     }
     // An empty name and one with unprintable characters have their own errors.
     if !name.is_empty()
         && name.chars().all(|character| is_blank(character) && !redact::is_unprintable(character))
     {
         return Err(NameError::Blank);
+    }
+    if name.trim() != name && !name.contains(redact::is_unprintable) {
+        return Err(NameError::WhiteSpaceAtEnd);
     }
     Ok(())
 }
@@ -65,7 +100,7 @@ fn is_blank(character: char) -> bool {
 }
 
 /// The text cannot be the name of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// The name is empty.
@@ -85,12 +120,31 @@ pub enum NameError {
     /// The name has no visible character.
     #[error("a token's name needs a visible character")]
     Blank,
-    /// The name is `-`. Lists show that for a token without a name.
-    #[error("a token's name cannot be `-`, because lists show that for a token without a name")]
-    IsDash,
-    /// The name looks like an id and could be the id of another token.
+    /// The name begins or ends with white space, which nobody can see.
+    #[error("a token's name cannot begin or end with white space")]
+    WhiteSpaceAtEnd,
+    /// The name begins with `-`, so commands would take it for an option.
+    #[error("a token's name cannot begin with `-`, because commands would take it for an option")]
+    LooksLikeOption,
+    /// The name looks like an id, or the beginning of one, and could belong to another token.
     #[error(
-        "a token's name cannot look like an id, which has 12 lower-case hexadecimal characters"
+        "a token's name cannot consist of 6 or more hexadecimal characters, because it would look like an id"
     )]
-    IsId,
+    LooksLikeId,
+}
+
+impl fmt::Debug for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Empty => "Empty",
+            Self::TooLong => "TooLong",
+            Self::Unprintable(_) => "Unprintable",
+            Self::IsToken => "IsToken",
+            Self::Blank => "Blank",
+            Self::WhiteSpaceAtEnd => "WhiteSpaceAtEnd",
+            Self::LooksLikeOption => "LooksLikeOption",
+            Self::LooksLikeId => "LooksLikeId",
+        };
+        write!(f, "{self} [{variant}]")
+    }
 }

@@ -33,9 +33,14 @@ impl NewToken {
         Self { name: None, permissions: Permissions::ALL, expiry: Expiry::default() }
     }
 
-    /// Names the token. A name has 1 to 64 characters, at least one of them visible, and no control or
-    /// formatting characters. No other token of the store has it. Names are shown, so a name cannot contain
-    /// a token or the first half of one (`oct_` and 12 characters of base64url).
+    /// Names the token. A name has 1 to 64 characters, at least one of them visible, no control or formatting
+    /// characters, and no white space at its ends. It does not begin with `-`, because commands would take it
+    /// for an option, and it does not consist of 6 or more hexadecimal characters, because it would look like
+    /// an id. Names are shown, so a name cannot contain a token or the first half of one (`oct_` and 12
+    /// characters of base64url).
+    ///
+    /// No other token of the store has the name. Names that differ only in case or in their Unicode form are
+    /// the same name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -71,7 +76,7 @@ impl NewToken {
             now,
             self.expiry.starting_at(now)?,
         )?;
-        Ok((token, record))
+        Ok((token, if self.expiry.is_fixed() { record.with_fixed_expiry() } else { record }))
     }
 }
 

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io;
 
+use time::UtcDateTime;
+
 use crate::hex;
 use crate::record::{NameError, NewTokenError, TokenRecord};
 use crate::store::StoreError;
-use crate::token::Token;
+use crate::timestamp;
+use crate::token::{Token, TokenId};
 
 /// Whether a change outlasts a power cut. Every reader sees it in either case.
 #[derive(Debug)]
@@ -87,13 +90,21 @@ pub enum ChangeError {
         "no token has this id or name: it looks like a token itself; give the token's id or its name"
     )]
     IdOrNameIsToken,
-    /// Several tokens have an id that begins with the given text.
-    #[error("several tokens have an id that begins with `{id_or_name}`: {}", listed(.candidates))]
+    /// Several tokens have this name or an id that begins like this.
+    #[error("`{}` can mean several tokens: {}", .id_or_name.escape_debug(), listed(.candidates))]
     Ambiguous {
         /// The text that was given.
         id_or_name: String,
         /// The tokens that it may mean.
         candidates: Vec<TokenRecord>,
+    },
+    /// The token to rotate is expired. A rotation would revive it, so it needs a new expiry.
+    #[error("the token {id} expired at {}; give a new expiry to revive it", timestamp::format(*.expired_at))]
+    Expired {
+        /// The token's id.
+        id: TokenId,
+        /// When it expired.
+        expired_at: UtcDateTime,
     },
     /// The store cannot be read or written.
     #[error(transparent)]
@@ -110,6 +121,7 @@ impl fmt::Debug for ChangeError {
             Self::NotFound { .. } => "NotFound",
             Self::IdOrNameIsToken => "IdOrNameIsToken",
             Self::Ambiguous { .. } => "Ambiguous",
+            Self::Expired { .. } => "Expired",
         };
         write!(f, "{self} [{variant}]")
     }

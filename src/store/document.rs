@@ -5,14 +5,11 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use time::UtcDateTime;
 
-use crate::record::{NewToken, TokenRecord};
+use crate::record::{self, Expiry, NewToken, SHORTEST_ID_PREFIX, TokenRecord};
 use crate::redact;
 use crate::store::change::ChangeError;
 use crate::store::index::Index;
 use crate::token::Token;
-
-/// The fewest characters of an id that stand for the whole.
-const SHORTEST_ID_PREFIX: usize = 6;
 
 /// Fields that this version does not know, kept as they are for the one that does.
 pub(crate) type UnknownFields = Vec<(Box<str>, Box<RawValue>)>;
@@ -39,7 +36,7 @@ impl Document {
     ) -> Result<(Token, TokenRecord), ChangeError> {
         let (token, record) = loop {
             let (token, record) = new.issue(now)?;
-            if let Some(name) = record.name().filter(|name| self.named(name).is_some()) {
+            if let Some(name) = record.name().and_then(|name| self.named(name).next()?.name()) {
                 return Err(ChangeError::NameTaken { name: name.to_owned() });
             }
             // An id has 48 bits, so two of them may meet one day.
@@ -51,16 +48,23 @@ impl Document {
         Ok((token, record))
     }
 
-    /// A new secret for a token. Answers it, the new record and the old one.
+    /// Gives a token a new secret. Returns the secret, the new record and the old one.
     pub(crate) fn rotate(
         &mut self,
         id_or_name: &str,
+        expiry: Option<Expiry>,
         now: UtcDateTime,
     ) -> Result<(Token, TokenRecord, TokenRecord), ChangeError> {
         let position = self.position(id_or_name)?;
         let entry = &mut self.entries[position];
+        if let Some(expired_at) = entry.record.expires_at()
+            && expiry.is_none()
+            && entry.record.is_expired(now)
+        {
+            return Err(ChangeError::Expired { id: entry.record.id(), expired_at });
+        }
         let token = Token::generate().map_err(crate::record::NewTokenError::from)?;
-        let renewed = entry.record.renewed(token.digest(), now)?;
+        let renewed = entry.record.renewed(token.digest(), expiry, now)?;
         let replaced = std::mem::replace(&mut entry.record, renewed.clone());
         Ok((token, renewed, replaced))
     }
@@ -119,28 +123,37 @@ impl Document {
             .collect()
     }
 
-    /// Where the token is that has this id, else this name, else an id that begins so.
+    /// The position of the token with this id, or else of the only one with this name or an id that begins
+    /// like this.
     fn position(&self, id_or_name: &str) -> Result<usize, ChangeError> {
-        let with_id = self.records().position(|record| record.id().as_str() == id_or_name);
-        if let Some(position) = with_id.or_else(|| self.named(id_or_name)) {
+        let mut records = self.records();
+        if let Some(position) = records.position(|record| record.id().as_str() == id_or_name) {
             return Ok(position);
         }
         let begins = |record: &TokenRecord| {
             id_or_name.len() >= SHORTEST_ID_PREFIX && record.id().as_str().starts_with(id_or_name)
         };
-        let mut positions = self.records().enumerate().filter(|(_, record)| begins(record));
+        let name = record::fold(id_or_name);
+        let matching = |record: &TokenRecord| begins(record) || has_name(record, &name);
+        let mut positions = self.records().enumerate().filter(|(_, record)| matching(record));
         match (positions.next(), positions.next()) {
             (Some((position, _)), None) => Ok(position),
             (Some(_), Some(_)) => Err(ChangeError::Ambiguous {
-                id_or_name: id_or_name.to_owned(),
-                candidates: self.records().filter(|record| begins(record)).cloned().collect(),
+                id_or_name: redact::redact(id_or_name).to_owned(),
+                candidates: self.records().filter(|record| matching(record)).cloned().collect(),
             }),
             (None, _) if redact::may_hold_token(id_or_name) => Err(ChangeError::IdOrNameIsToken),
             (None, _) => Err(ChangeError::NotFound { id_or_name: id_or_name.to_owned() }),
         }
     }
 
-    fn named(&self, name: &str) -> Option<usize> {
-        self.records().position(|record| record.name() == Some(name))
+    fn named(&self, name: &str) -> impl Iterator<Item = &TokenRecord> {
+        let name = record::fold(name).into_owned();
+        self.records().filter(move |record| has_name(record, &name))
     }
+}
+
+/// Whether the record has a name that folds to `folded`.
+fn has_name(record: &TokenRecord, folded: &str) -> bool {
+    record.stored_name().is_some_and(|name| record::fold(name) == folded)
 }

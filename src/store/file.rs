@@ -28,7 +28,7 @@ pub(crate) use self::lock::lock_path;
 use self::read::read_content;
 use self::refresh::LiveView;
 use self::update::{Waiting, update};
-use crate::record::{NewToken, TokenRecord};
+use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
 use crate::store::{Lookup, StoreError, TokenStore};
@@ -139,21 +139,32 @@ impl FileTokenStore {
         reason = "a description is made where it is used, and used up"
     )]
     pub fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
-        let ((token, record), durability) =
-            self.change(|document, now| document.create(&new, now))?;
-        Ok(Created { token, record, durability })
+        self.create_and(&new, || (), |created| created)
     }
 
-    /// Gives a token a new secret. Id, name, permissions and lifetime stay, and the lifetime starts
-    /// again; the old secret stops. `id_or_name` is understood as by [`delete`](Self::delete).
+    /// Gives a token a new secret. The old secret stops working. Id, name and permissions stay. An expiry
+    /// that was given as a date stays, and a lifetime starts again. `id_or_name` is understood as by
+    /// [`delete`](Self::delete).
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then. [`ChangeError::Expired`] if the token is expired:
+    /// [`rotate_with_expiry`](Self::rotate_with_expiry) revives it.
+    pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
+        self.rotate_and(id_or_name, None, || (), |rotated| rotated)
+    }
+
+    /// Gives a token a new secret, as [`rotate`](Self::rotate) does, and a new expiry.
     ///
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed then.
-    pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
-        let ((token, record, replaced), durability) =
-            self.change(|document, now| document.rotate(id_or_name, now))?;
-        Ok(Rotated { token, record, replaced, durability })
+    pub fn rotate_with_expiry(
+        &self,
+        id_or_name: &str,
+        expiry: Expiry,
+    ) -> Result<Rotated, ChangeError> {
+        self.rotate_and(id_or_name, Some(expiry), || (), |rotated| rotated)
     }
 
     /// Takes a rotation back, when its new secret could not be handed over: the old secret works again,
@@ -185,8 +196,9 @@ impl FileTokenStore {
         Ok(durability)
     }
 
-    /// Deletes the token with this id, else with this exact name, else with the one id that begins with
-    /// this text of at least 6 characters. Servers refuse it from now on.
+    /// Deletes the token with this id. If no token has it, deletes the one token that has this name or an id
+    /// that begins with this text of at least 6 characters. Servers refuse the token from now on and end its
+    /// open streams.
     ///
     /// # Errors
     ///
@@ -234,17 +246,63 @@ impl FileTokenStore {
         Ok(content.document.entries.into_iter().map(|entry| entry.record).collect())
     }
 
+    /// Creates a token. `before` is called right before the change. `then` gets the token before the
+    /// freshness window has passed, so that a command can print it at once.
+    pub(crate) fn create_and<T>(
+        &self,
+        new: &NewToken,
+        before: impl Fn(),
+        then: impl FnOnce(Created) -> T,
+    ) -> Result<T, ChangeError> {
+        self.change_and(
+            |document, now| {
+                before();
+                document.create(new, now)
+            },
+            |(token, record), durability| then(Created { token, record, durability }),
+        )
+    }
+
+    /// Rotates a token, with `before` and `then` as in [`create_and`](Self::create_and).
+    pub(crate) fn rotate_and<T>(
+        &self,
+        id_or_name: &str,
+        expiry: Option<Expiry>,
+        before: impl Fn(),
+        then: impl FnOnce(Rotated) -> T,
+    ) -> Result<T, ChangeError> {
+        self.change_and(
+            |document, now| {
+                before();
+                document.rotate(id_or_name, expiry, now)
+            },
+            |(token, record, replaced), durability| {
+                then(Rotated { token, record, replaced, durability })
+            },
+        )
+    }
+
     /// Changes the file, and returns when every request that starts from then on sees the change.
     fn change<T>(
         &self,
         change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
     ) -> Result<(T, Durability), ChangeError> {
+        self.change_and(change, |outcome, durability| (outcome, durability))
+    }
+
+    /// Changes the file, and calls `then` before it waits for the freshness window.
+    fn change_and<T, R>(
+        &self,
+        change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
+        then: impl FnOnce(T, Durability) -> R,
+    ) -> Result<R, ChangeError> {
         let waiting =
             Waiting { timeout: self.options.lock_timeout, on_wait: &*self.options.on_lock_wait };
         let updated = update(self.path(), &waiting, change)?;
+        let outcome = then(updated.outcome, updated.durability);
         // A snapshot from before the change may decide requests for this long.
         thread::sleep(self.live.window().saturating_sub(updated.replaced_at.elapsed()));
-        Ok((updated.outcome, updated.durability))
+        Ok(outcome)
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use time::UtcDateTime;
 
 use crate::permission::Permissions;
-use crate::record::{NewToken, TokenRecord};
+use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
 use crate::store::{Lookup, Records, StoreError, TokenStore};
@@ -82,8 +82,30 @@ impl MemoryTokenStore {
     ///
     /// [`ChangeError`]; nothing was changed.
     pub fn rotate(&self, id_or_name: &str) -> Result<Rotated, ChangeError> {
+        self.rotate_until(id_or_name, None)
+    }
+
+    /// Gives a token a new secret and a new expiry, as
+    /// [`FileTokenStore::rotate_with_expiry`](crate::FileTokenStore::rotate_with_expiry) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed then.
+    pub fn rotate_with_expiry(
+        &self,
+        id_or_name: &str,
+        expiry: Expiry,
+    ) -> Result<Rotated, ChangeError> {
+        self.rotate_until(id_or_name, Some(expiry))
+    }
+
+    fn rotate_until(
+        &self,
+        id_or_name: &str,
+        expiry: Option<Expiry>,
+    ) -> Result<Rotated, ChangeError> {
         let (token, record, replaced) =
-            self.change(|document| document.rotate(id_or_name, UtcDateTime::now()))?;
+            self.change(|document| document.rotate(id_or_name, expiry, UtcDateTime::now()))?;
         Ok(Rotated { token, record, replaced, durability: Durability::Confirmed })
     }
 

@@ -314,3 +314,161 @@ fn a_record_of_ones_own_is_checked() {
     ));
     assert!(matches!(new(Some(""), READ, then, None), Err(NewTokenError::Name(NameError::Empty))));
 }
+
+#[test]
+fn names_that_look_alike_are_the_same_name() {
+    let store = MemoryTokenStore::new();
+    let _ = store.create(NewToken::new().name("ci-Straße é")).unwrap();
+    for name in ["ci-Straße é", "CI-STRASSE É", "ci-strasse e\u{301}", "ｃi-Straße\u{a0}é"] {
+        let refused = store.create(NewToken::new().name(name)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "a token named `ci-Straße é` exists already; delete it first, or rotate it for a new secret"
+        );
+    }
+    assert_eq!(store.delete("CI-strasse É").unwrap().records.len(), 1);
+}
+
+#[test]
+fn a_new_name_has_no_white_space_at_its_ends_and_looks_like_no_id_or_option() {
+    let white_space = "a token's name cannot begin or end with white space";
+    let option =
+        "a token's name cannot begin with `-`, because commands would take it for an option";
+    let id = "a token's name cannot consist of 6 or more hexadecimal characters, because it would look \
+              like an id";
+    for (name, message) in [
+        ("ci ", white_space),
+        (" ci", white_space),
+        ("ci\u{3000}", white_space),
+        ("-", option),
+        ("--expired", option),
+        ("9daf1b", id),
+        ("9DAF1B99", id),
+        ("0123456789ab", id),
+        ("0123456789abcdef", id),
+    ] {
+        let refused = NewToken::new().name(name).issue(UtcDateTime::now()).unwrap_err();
+        assert_eq!(refused.to_string(), message, "{name:?}");
+    }
+    for name in ["9daf1", "9daf1b-ci", "a b", "a-"] {
+        assert!(NewToken::new().name(name).issue(UtcDateTime::now()).is_ok(), "{name:?}");
+    }
+}
+
+fn record(name: &str, id: &str, digest: u8) -> TokenRecord {
+    let digest = TokenDigest::from_bytes([digest; 32]);
+    let created_at = utc_datetime!(2026-11-23 08:00);
+    TokenRecord::new(id.parse().unwrap(), Some(name), digest, READ, created_at, None).unwrap()
+}
+
+#[test]
+fn a_text_that_can_mean_two_tokens_is_ambiguous_and_an_id_in_full_is_not() {
+    let store = MemoryTokenStore::new();
+    store.insert(record("9daf1b99", "aaaaaaaaaaaa", 1));
+    store.insert(record("ci", "9daf1b990000", 2));
+    store.insert(record("ci ", "bbbbbbbbbbbb", 3));
+    store.insert(record("CI", "cccccccccccc", 4));
+    for (text, message) in [
+        (
+            "9daf1b99",
+            "`9daf1b99` can mean several tokens: aaaaaaaaaaaa (9daf1b99), 9daf1b990000 (ci)",
+        ),
+        (
+            "ci",
+            "`ci` can mean several tokens: 9daf1b990000 (ci), bbbbbbbbbbbb (ci ), cccccccccccc (CI)",
+        ),
+    ] {
+        assert_eq!(store.delete(text).unwrap_err().to_string(), message);
+        assert_eq!(store.rotate(text).unwrap_err().to_string(), message);
+    }
+    for id in ["aaaaaaaaaaaa", "9daf1b990000", "bbbbbbbbbbbb"] {
+        assert_eq!(store.delete(id).unwrap().records[0].id().as_str(), id);
+    }
+    assert_eq!(store.delete("ci").unwrap().records.len(), 1);
+}
+
+#[test]
+fn a_rotation_keeps_a_date_and_starts_a_duration_again() {
+    let store = MemoryTokenStore::new();
+    let date = utc_datetime!(9998-12-05 00:00);
+    for (name, expiry) in
+        [("date", Expiry::At(date)), ("never", Expiry::Never), ("days", Expiry::days(30))]
+    {
+        let created = store.create(NewToken::new().name(name).expires(expiry)).unwrap().record;
+        assert_eq!(created.has_fixed_expiry(), name == "date");
+        for _ in 0..2 {
+            let rotated = store.rotate(name).unwrap().record;
+            let expected = match expiry {
+                Expiry::At(date) => Some(date),
+                Expiry::Never => None,
+                _ => Some(rotated.created_at() + time::Duration::days(30)),
+            };
+            assert_eq!(rotated.expires_at(), expected, "{name}");
+            assert_eq!(rotated.has_fixed_expiry(), name == "date");
+        }
+    }
+    let rotated = store.rotate_with_expiry("days", Expiry::At(date)).unwrap().record;
+    assert_eq!((rotated.expires_at(), rotated.has_fixed_expiry()), (Some(date), true));
+    let rotated = store.rotate_with_expiry("days", Expiry::Never).unwrap().record;
+    assert_eq!((rotated.expires_at(), rotated.has_fixed_expiry()), (None, false));
+}
+
+#[test]
+fn a_rotation_revives_an_expired_token_only_with_a_new_expiry() {
+    let store = MemoryTokenStore::new();
+    let then = utc_datetime!(2026-11-23 08:00);
+    for (name, expiry) in
+        [("date", Expiry::At(utc_datetime!(2026-11-24 00:00))), ("hours", Expiry::hours(16))]
+    {
+        let (_, record) = NewToken::new().name(name).expires(expiry).issue(then).unwrap();
+        store.insert(record.clone());
+        let refused = store.rotate(name).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the token {} expired at 2026-11-24T00:00:00Z; give a new expiry to revive it",
+                record.id()
+            )
+        );
+        assert!(store.list().contains(&record));
+        let revived = store.rotate_with_expiry(name, Expiry::days(1)).unwrap().record;
+        assert!(!revived.is_expired(UtcDateTime::now()));
+    }
+}
+
+#[test]
+fn a_name_that_holds_a_token_is_not_shown() {
+    let record = record("oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw", "aaaaaaaaaaaa", 1);
+    assert_eq!(record.name(), Some("<contains a token>"));
+    assert!(!serde_json::to_string(&record).unwrap().contains("oct_"));
+    assert!(!format!("{record:?}").contains("oct_"));
+}
+
+#[test]
+fn debug_of_an_error_begins_with_its_sentence() {
+    for (debug, expected) in [
+        (
+            format!("{:?}", "x".parse::<Permissions>().unwrap_err()),
+            "`x` is not a permission: give one or more of read, write, execute, separated by commas \
+             [Unknown]",
+        ),
+        (
+            format!("{:?}", "x".parse::<TokenId>().unwrap_err()),
+            "not a token id: it has 12 lower-case hexadecimal characters [ParseTokenIdError]",
+        ),
+        (
+            format!("{:?}", NewToken::new().name("-").issue(UtcDateTime::now()).unwrap_err()),
+            "a token's name cannot begin with `-`, because commands would take it for an option \
+             [LooksLikeOption]",
+        ),
+        (
+            format!(
+                "{:?}",
+                NewToken::new().expires(Expiry::days(0)).issue(UtcDateTime::now()).unwrap_err()
+            ),
+            "the expiry must be in the future [ExpiryInThePast]",
+        ),
+    ] {
+        assert_eq!(debug, expected);
+    }
+}

@@ -113,7 +113,7 @@ pub(crate) fn serialize(document: &Document) -> io::Result<Vec<u8>> {
 fn write_token(out: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     let record = &entry.record;
     write!(out, r#""id": "{}""#, record.id())?;
-    if let Some(name) = record.name() {
+    if let Some(name) = record.stored_name() {
         out.extend_from_slice(br#", "name": "#);
         serde_json::to_writer(&mut *out, name)?;
     }
@@ -128,6 +128,9 @@ fn write_token(out: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     match record.expires_at() {
         Some(time) => write!(out, r#""{}""#, timestamp::format(time))?,
         None => out.extend_from_slice(b"null"),
+    }
+    if record.has_fixed_expiry() {
+        out.extend_from_slice(br#", "fixed_expiry": true"#);
     }
     for (field, value) in &entry.unknown {
         out.extend_from_slice(b", ");

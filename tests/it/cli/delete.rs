@@ -114,7 +114,7 @@ fn an_ambiguous_beginning_shows_what_it_may_mean() {
     }));
     let answer = home.run(&["delete", "abcdef"]);
     answer.is(1, "", str![[r#"
-error: failed to delete the token: several tokens have an id that begins with `abcdef`: [ID] (one), [ID] (two); give one of these ids in full
+error: failed to delete the token: `abcdef` can mean several tokens: [ID] (one), [ID] (two); give one of these ids in full
 
 "#]]);
     assert!(answer.stderr.contains("abcdef000001 (one), abcdef000002 (two)"), "{}", answer.stderr);

@@ -97,7 +97,7 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
         (
             "a dash",
             named("-"),
-            "a token's name cannot be `-`, because lists show that for a token without a name"
+            "a token's name cannot begin with `-`, because commands would take it for an option"
                 .to_owned(),
         ),
         (
@@ -169,7 +169,10 @@ fn what_is_no_name_for_a_new_token_is_one_in_a_file() {
         file.replace("oct_backup", "oct_AAECAwQFBgcI").replace("e\u{301}", " "),
     )
     .unwrap();
-    assert_eq!(names(&store)[..2], [" ", "oct_AAECAwQFBgcI"]);
+    assert_eq!(names(&store)[..2], [" ", "<contains a token>"]);
+    // A change keeps it as it is.
+    let _ = store.delete("my oct_ token of the office").unwrap();
+    assert!(String::from_utf8(directory.bytes()).unwrap().contains("\"oct_AAECAwQFBgcI\""));
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn store_of(tokens: &[(&str, Option<&str>)]) -> (StoreDirectory, FileTokenStore)
 }
 
 #[test]
-fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
+fn a_text_is_an_id_or_else_the_only_name_or_beginning_of_an_id() {
     let tokens = [
         ("aaaaaa000001", Some("bbbbbb000001")),
         ("bbbbbb000001", Some("aaaaaa")),
@@ -219,14 +222,18 @@ fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
     ];
     for (case, key, expected) in [
         ("an id goes before a name", "bbbbbb000001", Ok("bbbbbb000001")),
-        ("a name goes before a beginning", "aaaaaa", Ok("bbbbbb000001")),
+        (
+            "a name that is also a beginning",
+            "aaaaaa",
+            Err(
+                "`aaaaaa` can mean several tokens: aaaaaa000001 (bbbbbb000001), bbbbbb000001 (aaaaaa), aaaaaa000002",
+            ),
+        ),
         ("a beginning that only one has", "cccccc", Ok("cccccc000001")),
         (
             "a longer beginning",
             "aaaaaa00000",
-            Err(
-                "several tokens have an id that begins with `aaaaaa00000`: aaaaaa000001 (bbbbbb000001), aaaaaa000002",
-            ),
+            Err("`aaaaaa00000` can mean several tokens: aaaaaa000001 (bbbbbb000001), aaaaaa000002"),
         ),
         (
             "a beginning that is too short",
@@ -237,7 +244,7 @@ fn a_key_is_an_id_else_a_name_else_the_beginning_of_one_id() {
         ),
         ("more than an id", "cccccc0000010", Err("no token has the id or name `cccccc0000010`")),
         ("too short for either", "lap", Err("no token has the id or name `lap`")),
-        ("names are exact", "laptop", Err("no token has the id or name `laptop`")),
+        ("case does not count in names", "laptop", Ok("cccccc000001")),
         ("nothing", "", Err("no token has the id or name ``")),
         ("a line break is shown as one", "a\nb", Err(r"no token has the id or name `a\nb`")),
         ("a name that looks like a token", "oct_", Ok("dddddd000001")),

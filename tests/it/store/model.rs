@@ -149,6 +149,10 @@ fn take(step: &Step, directory: &StoreDirectory, model: &mut Model) {
                     model.retired.push(std::mem::replace(old, rotated.record));
                 }
                 (Err(ChangeError::NotFound { .. }), None) => {}
+                (Err(ChangeError::Expired { id, .. }), Some(_)) => {
+                    let record = model.records.iter().find(|record| record.id() == id).unwrap();
+                    assert!(record.is_expired(UtcDateTime::now()));
+                }
                 (other, _) => panic!("{other:?}"),
             }
         }

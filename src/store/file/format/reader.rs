@@ -220,7 +220,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self { problems, taken } = self;
         let (mut id, mut name, mut digest, mut permissions) = (None, None, None, None);
-        let (mut created_at, mut expires_at) = (None, None);
+        let (mut created_at, mut expires_at, mut fixed_expiry) = (None, None, None);
         let mut unknown = UnknownReader::default();
         while let Some(field) = map.next_key_seed(problems.text("a field name"))? {
             match &*field {
@@ -270,6 +270,17 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                         .transpose()?;
                     fill(problems, &mut expires_at, value)?;
                 }
+                "fixed_expiry" => {
+                    let value = match map.next_value::<&RawValue>()?.get() {
+                        "true" => true,
+                        "false" => false,
+                        _ => {
+                            let what = "true or false as `fixed_expiry`";
+                            return Err(problems.refuse(FormatProblem::WrongType(what)));
+                        }
+                    };
+                    fill(problems, &mut fixed_expiry, value)?;
+                }
                 _ => unknown.read(problems, field, &mut map)?,
             }
         }
@@ -282,7 +293,10 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
             created_at.ok_or_else(|| missing("created_at"))?,
             expires_at.ok_or_else(|| missing("expires_at"))?,
         );
-        let record = record.map_err(|error| problems.refuse(problem_of(&error)))?;
+        let mut record = record.map_err(|error| problems.refuse(problem_of(&error)))?;
+        if fixed_expiry == Some(true) {
+            record = record.with_fixed_expiry();
+        }
         let duplicate = if !taken.ids.insert(record.id()) {
             "id"
         } else if !taken.digests.insert(*record.digest()) {
