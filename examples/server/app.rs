@@ -8,40 +8,53 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
-use opencode_auth::{AuthLayer, FileTokenStore, Policy, Principal};
+use opencode_auth::{AuthLayer, CredentialSources, FileTokenStore, Policy, Principal, Tickets};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
+
+/// A page that reads the configuration, follows the events and opens a terminal.
+const PAGE: &str = include_str!("page.html");
+
+/// How long a terminal's ticket is good.
+const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 
 /// The server's state. `stopped` turns true when streams have to end.
 #[derive(Clone)]
 struct App {
     config: Arc<Mutex<Value>>,
     sessions: Arc<Mutex<Vec<Value>>>,
+    tickets: Tickets,
     stopped: watch::Receiver<bool>,
 }
 
-/// The whole application: routes inside, then the guard, then what has to lie outside of it.
+/// The whole application: routes inside, then the guard, then the layers outside of it.
 pub(crate) fn guarded(store: FileTokenStore, stopped: watch::Receiver<bool>) -> Router {
     let policy = Policy::default().public(Method::GET, "/global/health");
-    routes(stopped)
-        .layer(AuthLayer::new(store).policy(policy))
-        // A CORS preflight carries no credentials, so it has to be answered before the guard.
+    let tickets = Tickets::new();
+    // What stock opencode clients send, and tickets for the terminal.
+    let sources = CredentialSources::opencode().tickets(tickets.clone());
+    routes(tickets, stopped)
+        .layer(AuthLayer::new(store).policy(policy).credentials(sources))
+        // A CORS preflight carries no credentials, so CORS lies outside of the guard.
         .layer(cors())
-        // The span has the method and the path. Headers and the query, where secrets travel, are left out.
+        // The span has the method and the path. It leaves out headers and the query, which carry secrets.
         .layer(TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
             tracing::info_span!("request", method = %request.method(), path = request.uri().path())
         }))
 }
 
-fn routes(stopped: watch::Receiver<bool>) -> Router {
+fn routes(tickets: Tickets, stopped: watch::Receiver<bool>) -> Router {
     let config = json!({ "model": "anthropic/claude-sonnet-4", "share": "manual" });
+    let app =
+        App { config: Arc::new(Mutex::new(config)), sessions: Arc::default(), tickets, stopped };
     Router::new()
+        .route("/", get(async || Html(PAGE)))
         .route(
             "/global/health",
             get(async || Json(json!({ "healthy": true, "version": env!("CARGO_PKG_VERSION") }))),
@@ -49,10 +62,11 @@ fn routes(stopped: watch::Receiver<bool>) -> Router {
         .route("/config", get(read_config).patch(change_config))
         .route("/session", get(list_sessions).post(create_session))
         .route("/session/{id}/message", post(prompt))
+        .route("/pty/{id}/connect-token", post(connect_token))
         .route("/pty/{id}/connect", get(connect))
         .route("/event", get(events))
         .fallback(not_found)
-        .with_state(App { config: Arc::new(Mutex::new(config)), sessions: Arc::default(), stopped })
+        .with_state(app)
 }
 
 /// Pages that the user's own machine serves may call the server, as opencode's web app does.
@@ -88,7 +102,7 @@ async fn list_sessions(State(app): State<App>) -> Json<Value> {
     Json(Value::Array(app.sessions.lock().unwrap_or_else(PoisonError::into_inner).clone()))
 }
 
-/// What a handler learns of who is asking: the token's id and name, never its secret.
+/// A handler learns the token's id and name, never its secret.
 async fn create_session(State(app): State<App>, principal: Principal) -> Json<Value> {
     let mut sessions = app.sessions.lock().unwrap_or_else(PoisonError::into_inner);
     let session = json!({
@@ -103,11 +117,32 @@ async fn prompt(Path(id): Path<String>, body: String) -> Json<Value> {
     Json(json!({ "session": id, "prompt": body, "answer": "An agent would go to work here." }))
 }
 
-async fn connect(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(move |socket| echo(socket, app.stopped))
+/// A page cannot set a header on a WebSocket. It requests a ticket first and puts it into the URL.
+async fn connect_token(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    principal: Principal,
+) -> Result<Json<Value>, StatusCode> {
+    let path = format!("/pty/{id}/connect");
+    let ticket = app
+        .tickets
+        .issue(&principal, &path, TICKET_LIFETIME)
+        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(Json(json!({ "ticket": ticket.expose_secret() })))
 }
 
-/// Sends every message back, where opencode would type it into a terminal.
+/// The layer cannot close a WebSocket, so the handler stops with the token.
+async fn connect(
+    State(app): State<App>,
+    principal: Principal,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(async move |socket| {
+        let _ = principal.until_ended(echo(socket, app.stopped)).await;
+    })
+}
+
+/// Sends every message back. opencode would type it into a terminal.
 async fn echo(mut socket: WebSocket, mut stopped: watch::Receiver<bool>) {
     loop {
         let message = tokio::select! {
@@ -126,6 +161,7 @@ async fn echo(mut socket: WebSocket, mut stopped: watch::Receiver<bool>) {
     }
 }
 
+/// The layer ends this stream when its token is deleted.
 async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = stream::unfold((0_u64, app.stopped), async |(count, mut stopped)| {
         if count > 0 {

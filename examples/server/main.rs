@@ -1,4 +1,4 @@
-//! The main job: a small server in the shape of opencode's behind the layer.
+//! A small server in the shape of opencode's, behind the layer. It accepts what stock opencode clients send.
 //!
 //! ```console
 //! $ cargo run --example server
@@ -67,7 +67,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// `None` if only the usage was asked for.
+/// `None` for `--help`.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 4096)), store: None };
     while let Some(argument) = arguments.next() {
@@ -103,14 +103,14 @@ async fn run(options: Options) -> Result<(), AnyError> {
     })?;
     let address = reachable(listener.local_addr()?);
 
-    // The directory goes when this is dropped, after the server has ended.
+    // Dropped after the server has ended, which removes the directory.
     let (store, _directory) = if let Some(path) = &options.store {
         (FileTokenStore::open(path)?, None)
     } else {
         let directory = tempfile::tempdir()?;
         (FileTokenStore::open(directory.path().join("auth-tokens.json"))?, Some(directory))
     };
-    // Creating a token waits for the disk, which is not for a runtime's worker to do.
+    // Creating a token waits for the disk, so it runs off the runtime's workers.
     let introduction = {
         let store = store.clone();
         tokio::task::spawn_blocking(move || match &options.store {
@@ -125,7 +125,7 @@ async fn run(options: Options) -> Result<(), AnyError> {
     let app = app::guarded(store, stopped.clone());
     let serve = axum::serve(listener, app).with_graceful_shutdown(async move {
         interrupted().await;
-        // Streams would go on for ever: they are told to end.
+        // Streams do not end by themselves.
         let _ = stop.send(true);
     });
     let overdue = async {
@@ -166,7 +166,7 @@ Listening on http://{address} until Ctrl-C.
 
 These three tokens may read; read and write; do everything. They work for an
 hour and are shown only here. They are kept, hashed, in
-{store}, which goes when the server ends.
+{store}, which is removed when the server ends.
 
   READ={read}
   WRITE={write}
@@ -177,13 +177,16 @@ Paste those lines into another terminal, and then, one by one:
 Without a token: 401
   curl -i http://{address}/config
 
-With one that may read, what only reads: 200
+With a token that may read, a request that reads: 200
   curl -i -H \"Authorization: Bearer $READ\" http://{address}/config
 
-With the same, what does more: 403
+With the token as the password, as opencode's own clients send it: 200
+  curl -i -u any:$READ http://{address}/config
+
+With the same, a request that requires more: 403
   curl -i -H \"Authorization: Bearer $READ\" -X POST http://{address}/session
 
-With one that may do it: 200
+With a token that may do it: 200
   curl -i -H \"Authorization: Bearer $ALL\" -X POST http://{address}/session
 
 A change of the configuration needs write: 200
@@ -192,8 +195,14 @@ A change of the configuration needs write: 200
 A route that is public: 200
   curl -i http://{address}/global/health
 
-A stream of events, until Ctrl-C:
-  curl -N -H \"Authorization: Bearer $READ\" http://{address}/event
+In a browser, by a link, or at http://{address}/ with the token as the password:
+  http://{address}/?auth_token={all}
+
+A stream of events:
+  curl -N -u any:$READ http://{address}/event
+
+It ends when its token is deleted. Leave it open, and in a third terminal:
+  cargo run --features cli --bin opencode-auth -- token delete read --store '{store}'
 
 ",
         store = store.path().display(),
@@ -235,6 +244,15 @@ Without a token: 401
 
 With one: 200
   curl -i -H \"Authorization: Bearer $TOKEN\" http://{address}/config
+
+With the token as the password, as opencode's own clients send it: 200
+  curl -i -u any:$TOKEN http://{address}/config
+
+In a browser, with your token in the place of TOKEN:
+  http://{address}/?auth_token=TOKEN
+
+A stream of events, which ends when its token is deleted:
+  curl -N -u any:$TOKEN http://{address}/event
 
 "
     ))

@@ -1,4 +1,7 @@
-//! The example server as a person meets it: its binary, its printed tokens and its printed `curl` lines.
+//! The example server as a person meets it: its binary, its printed tokens, `curl` lines and link, and its page
+//! in a real browser.
+
+mod browser;
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,6 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use opencode_auth::FileTokenStore;
 
 /// The example's binary, which `cargo test` builds. `cargo test --test it` alone does not.
@@ -65,7 +70,7 @@ impl Server {
         let assignments = self.printed.lines().filter_map(|line| line.trim().split_once('='));
         assignments
             .filter_map(|(name, rest)| Some((name, rest.split_whitespace().next()?)))
-            .filter(|(_, value)| value.starts_with("oct_"))
+            .filter(|(name, value)| !name.contains('/') && value.starts_with("oct_"))
             .collect()
     }
 
@@ -76,9 +81,9 @@ impl Server {
     }
 
     /// Sends a request and answers all that comes back, head and body.
-    fn exchange(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> String {
+    fn exchange(&self, method: &str, path: &str, credentials: Option<&str>, body: &str) -> String {
         let authorization =
-            token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+            credentials.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
         let mut stream = self.connect();
         write!(
             stream,
@@ -112,14 +117,31 @@ fn assert_status(answer: &str, expected: &str) {
     assert_eq!(answer.split(' ').nth(1), Some(expected), "{answer}");
 }
 
-/// A printed `curl` line, read as far as these lines go: method, path, variable of the token and body.
-fn parse_curl(command: &str) -> (&str, &str, Option<&str>, &str) {
+/// How a printed line sends its token.
+#[derive(Clone, Copy)]
+enum Scheme {
+    Bearer,
+    Basic,
+}
+
+impl Scheme {
+    fn header(self, token: &str) -> String {
+        match self {
+            Self::Bearer => format!("Bearer {token}"),
+            Self::Basic => format!("Basic {}", STANDARD.encode(format!("any:{token}"))),
+        }
+    }
+}
+
+/// Reads a printed `curl` line: method, path, scheme and variable of the token, and body.
+fn parse_curl(command: &str) -> (&str, &str, Option<(Scheme, &str)>, &str) {
     let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest);
     let method = after("-X ").map_or("GET", |rest| rest.split(' ').next().unwrap());
     let url = after("http://").unwrap().trim();
-    let variable = after("Bearer $").map(|rest| rest.split('"').next().unwrap());
+    let bearer = after("Bearer $").map(|rest| (Scheme::Bearer, rest.split('"').next().unwrap()));
+    let basic = after("-u any:$").map(|rest| (Scheme::Basic, rest.split(' ').next().unwrap()));
     let body = after("--json '").map_or("", |rest| rest.split('\'').next().unwrap());
-    (method, &url[url.find('/').unwrap()..], variable, body)
+    (method, &url[url.find('/').unwrap()..], bearer.or(basic), body)
 }
 
 #[test]
@@ -131,13 +153,13 @@ fn every_printed_curl_line_answers_what_is_said_above_it() {
     let mut seen = Vec::new();
     let lines: Vec<_> = server.printed.lines().collect();
     for pair in lines.windows(2).filter(|pair| pair[1].trim().starts_with("curl -i")) {
-        let (method, path, variable, body) = parse_curl(pair[1]);
+        let (method, path, credentials, body) = parse_curl(pair[1]);
         let status = pair[0].rsplit_once(": ").unwrap().1;
-        let token = variable.map(|variable| tokens[variable]);
-        assert_status(&server.exchange(method, path, token, body), status);
+        let authorization = credentials.map(|(scheme, variable)| scheme.header(tokens[variable]));
+        assert_status(&server.exchange(method, path, authorization.as_deref(), body), status);
         seen.push(status);
     }
-    assert_eq!(seen, ["401", "200", "403", "200", "200", "200"]);
+    assert_eq!(seen, ["401", "200", "200", "403", "200", "200", "200"]);
 }
 
 #[test]
@@ -172,6 +194,40 @@ fn a_web_socket_needs_execute_and_echoes() {
     assert_eq!(&frame, b"\x81\x02hi");
 }
 
+#[test]
+fn the_printed_link_opens_the_page_and_streams_end_with_their_token() {
+    let Some(binary) = binary() else { return };
+    let server = Server::start(&binary, &[]);
+    let link = server.printed.lines().find(|line| line.contains("/?auth_token=")).unwrap();
+    let path = &link[link.find("/?").unwrap()..];
+    let page = server.exchange("GET", path, None, "");
+    assert_status(&page, "200");
+    assert!(page.contains("<title>opencode-auth example</title>"), "{page}");
+    assert_status(&server.exchange("GET", "/", None, ""), "401");
+
+    let open = |authorization: &str| {
+        let mut stream = server.connect();
+        write!(
+            stream,
+            "GET /event HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {authorization}\r\n\r\n"
+        )
+        .unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut begun = String::new();
+        while !begun.contains("server.connected") {
+            assert_ne!(stream.read_line(&mut begun).unwrap(), 0, "{begun}");
+        }
+        stream
+    };
+    let mut stream = open(&Scheme::Basic.header(server.tokens()["READ"]));
+    let command = server.printed.lines().find(|line| line.contains("token delete read")).unwrap();
+    let store = command.split('\'').nth(1).unwrap();
+    let _ = FileTokenStore::open(store).unwrap().delete("read").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "the stream was cut off: {rest}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
@@ -204,7 +260,15 @@ fn a_store_of_ones_own_gets_one_token_and_only_if_it_holds_none() {
     let argument = path.to_str().unwrap();
 
     let server = Server::start(&binary, &["--store", argument]);
-    assert_status(&server.exchange("GET", "/config", Some(server.tokens()["TOKEN"]), ""), "200");
+    assert_status(
+        &server.exchange(
+            "GET",
+            "/config",
+            Some(&Scheme::Bearer.header(server.tokens()["TOKEN"])),
+            "",
+        ),
+        "200",
+    );
     let records = FileTokenStore::open(&path).unwrap().list().unwrap();
     assert_eq!(records.len(), 1);
     drop(server);
