@@ -25,7 +25,6 @@ pub(crate) const CREATE_COMMAND: &str = "opencode auth token create";
 pub(crate) fn authorize(
     record: Option<Arc<TokenRecord>>,
     required: Permissions,
-    doubt: Option<Doubt>,
     now: SystemTime,
 ) -> Result<Arc<TokenRecord>, Denial> {
     let record = record.ok_or(Denial::TokenUnknown)?;
@@ -35,7 +34,7 @@ pub(crate) fn authorize(
     }
     let granted = record.permissions();
     if !granted.contains(required) {
-        return Err(Denial::PermissionMissing { id, required, granted, doubt });
+        return Err(Denial::PermissionMissing { id, required, granted, doubt: None });
     }
     Ok(record)
 }

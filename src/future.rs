@@ -32,8 +32,8 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
         Called { #[pin] future: F, allowed: Allowed },
-        Denied { response: Option<Response<Bytes>> },
         // Boxed because they are rare and large.
+        Denied { response: Option<Box<Response<Bytes>>> },
         Draining { drain: Box<Drain<B>> },
         LookingUp { pending: Option<Box<PendingLookup<S, B>>> },
     }
@@ -93,7 +93,7 @@ impl<S, B: HttpBody, F> State<S, B, F> {
             let drain = Box::new(Drain::new(request.into_body(), limits, watch, response));
             return Self::Draining { drain };
         }
-        Self::Denied { response: Some(response) }
+        Self::Denied { response: Some(Box::new(response)) }
     }
 }
 
@@ -113,12 +113,12 @@ where
                     return Poll::Ready(Ok(allowed.finish::<M, R>(response)));
                 }
                 StateProjection::Denied { response } => match response.take() {
-                    Some(response) => return Poll::Ready(Ok(M::denied(response))),
+                    Some(response) => return Poll::Ready(Ok(M::denied(*response))),
                     // Polled again after completion, which breaks the contract of a future.
                     None => return Poll::Pending,
                 },
                 StateProjection::Draining { drain } => {
-                    State::Denied { response: Some(ready!(drain.poll(context))) }
+                    State::Denied { response: Some(Box::new(ready!(drain.poll(context)))) }
                 }
                 StateProjection::LookingUp { pending } => {
                     let Some(lookup) = pending.as_mut().map(|pending| &mut pending.lookup) else {
@@ -136,7 +136,7 @@ where
                         config,
                         ..
                     } = *pending;
-                    match admit(&mut request, found, credential, &decision, required, &watch) {
+                    match admit(&mut request, found, credential, required, &watch) {
                         Ok(allowed) => State::Called { future: service.call(request), allowed },
                         Err(refused) => State::denied(request, &decision, refused, &config, &watch),
                     }

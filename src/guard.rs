@@ -34,6 +34,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Takes the token out of a request.
+    #[inline]
     pub(crate) fn credential<B>(&self, request: &mut Request<B>) -> Result<Credential, Denial> {
         match self.sources.take(request, self.forward_credentials) {
             Presented::Absent => Err(Denial::CredentialsAbsent),
@@ -64,13 +65,12 @@ pub(crate) fn admit<B: 'static>(
     request: &mut Request<B>,
     found: LookupResult,
     credential: Credential,
-    decision: &Decision,
     required: Permissions,
     watch: &Arc<Watch>,
 ) -> Result<Allowed, Refused> {
     let record = found
         .map_err(|error| Refused { denial: Denial::StoreUnavailable, failure: Some(error) })?;
-    let record = authorize(record, required, decision.doubt(), SystemTime::now())?;
+    let record = authorize(record, required, SystemTime::now())?;
     let Credential { digest, carrier, select } = credential;
     let subject = Subject { digest, id: record.id(), required };
     upload::check(request, watch, subject);
@@ -88,6 +88,7 @@ pub(crate) struct Allowed {
 }
 
 impl Allowed {
+    #[inline]
     pub(crate) fn finish<M: ResponseBody<R>, R>(
         &mut self,
         mut response: Response<R>,
@@ -126,7 +127,10 @@ pub(crate) fn deny<B>(
     decision: &Decision,
     refused: impl Into<Refused>,
 ) -> Response<Bytes> {
-    let Refused { denial, failure } = refused.into();
+    let Refused { mut denial, failure } = refused.into();
+    if let Denial::PermissionMissing { doubt, .. } = &mut denial {
+        *doubt = decision.doubt();
+    }
     event::denied(request, decision, &denial, failure.as_ref());
     let offers_basic = config.sources.accepts_basic() && dialog_helps(&denial, request.headers());
     config.responses.respond(denial, offers_basic)

@@ -69,14 +69,10 @@ where
             }
         };
         match store.find(&credential.digest) {
-            Lookup::Ready(found) => {
-                match admit(&mut request, found, credential, &decision, required, watch) {
-                    Ok(allowed) => ResponseFuture::called(self.inner.call(request), allowed),
-                    Err(refused) => {
-                        ResponseFuture::denied(request, &decision, refused, config, watch)
-                    }
-                }
-            }
+            Lookup::Ready(found) => match admit(&mut request, found, credential, required, watch) {
+                Ok(allowed) => ResponseFuture::called(self.inner.call(request), allowed),
+                Err(refused) => ResponseFuture::denied(request, &decision, refused, config, watch),
+            },
             Lookup::Pending(lookup) => {
                 let (watch, config) = (Arc::clone(watch), Arc::clone(config));
                 // `self.inner` was polled ready, so it is the one to call. Its clone gets polled anew.

@@ -45,7 +45,7 @@ impl Subject {
     /// Whether a look-up's result still allows what the request required. `None` if the store could not tell.
     pub(crate) fn is_allowed(&self, found: LookupResult) -> Option<bool> {
         let record = found.ok()?;
-        Some(authorize(record, self.required, None, SystemTime::now()).is_ok())
+        Some(authorize(record, self.required, SystemTime::now()).is_ok())
     }
 }
 
@@ -212,7 +212,7 @@ impl Watch {
         let now = SystemTime::now();
         let mut ended = Vec::new();
         if let Some(open) = self.state().open.get_mut(&digest) {
-            open.retain(|open| match authorize(record.clone(), open.subject.required, None, now) {
+            open.retain(|open| match authorize(record.clone(), open.subject.required, now) {
                 Ok(_) => true,
                 Err(denial) => {
                     ended.push((denial, open.subject.id, open.signal.clone()));

@@ -1,60 +1,112 @@
-//! Headers are read as a small parser reads them. A NUL separates headers; `\x01` stands for a token.
+//! Credentials are read as a small, independent reference reads them, for each set of sources. The first byte
+//! chooses the sources. A NUL separates parts: the `Authorization` headers, a header of its own, the query and
+//! the WebSocket protocols. `\x01` stands for a token, `\x02` for the base64 of a user and a token.
 #![no_main]
 #![allow(dead_code, reason = "not all of the reference is used here")]
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Request, Uri};
 use libfuzzer_sys::fuzz_target;
-use opencode_auth::{Credentials, fuzzing};
+use opencode_auth::fuzzing::{Taken, take};
+use opencode_auth::{Carrier, CredentialSources};
 use sha2::{Digest as _, Sha256};
 
 mod reference;
 
+const OWN: HeaderName = HeaderName::from_static("x-token");
+
 fuzz_target!(|data: &[u8]| {
+    let Some((&chosen, data)) = data.split_first() else { return };
+    let on = |bit: u8| chosen >> bit & 1 == 1;
     let token = reference::token([7; 16]);
-    let values: Vec<Vec<u8>> = data
+    let basic = reference::base64(&[b"u:", &*token].concat());
+    let parts: Vec<Vec<u8>> = data
         .split(|byte| *byte == 0)
-        .take(4)
-        .map(|value| value.split(|byte| *byte == 1).collect::<Vec<_>>().join(&*token))
+        .map(|part| {
+            let part = part.split(|byte| *byte == 1).collect::<Vec<_>>().join(&*token);
+            part.split(|byte| *byte == 2).collect::<Vec<_>>().join(&*basic)
+        })
         .collect();
-    let mut headers = HeaderMap::new();
-    for value in &values {
-        let Ok(value) = HeaderValue::from_bytes(value) else { return };
-        headers.append("authorization", value);
+    let part = |position: usize| parts.get(position).filter(|part| !part.is_empty());
+    let authorization: Vec<&Vec<u8>> = [part(0), part(1)].into_iter().flatten().collect();
+    let own: Vec<&Vec<u8>> = [part(2), part(3)].into_iter().flatten().collect();
+    let protocols: Vec<&Vec<u8>> = [part(5), part(6)].into_iter().flatten().collect();
+
+    let mut request = Request::new(());
+    for (name, values) in [
+        ("authorization", &authorization),
+        ("x-token", &own),
+        ("sec-websocket-protocol", &protocols),
+    ] {
+        for value in values {
+            let Ok(value) = HeaderValue::from_bytes(value) else { return };
+            request.headers_mut().append(name, value);
+        }
     }
-    check(Credentials::from_headers(&headers), &values);
-    check(fuzzing::taken(&mut headers), &values);
-    assert!(!headers.contains_key("authorization"));
+    if let Some(query) = part(4) {
+        let Ok(query) = std::str::from_utf8(query) else { return };
+        let Ok(uri) = format!("/config?{query}").parse::<Uri>() else { return };
+        *request.uri_mut() = uri;
+    }
+    let query = request.uri().query().unwrap_or_default().to_owned();
+
+    let mut sources = CredentialSources::bearer();
+    if on(0) {
+        sources = sources.basic();
+    }
+    if on(1) {
+        sources = sources.header(OWN);
+    }
+    if on(2) {
+        sources = sources.query("auth_token");
+    }
+    if on(3) {
+        sources = sources.websocket_protocol();
+    }
+
+    let mut presented = vec![reference::authorization(&authorization, on(0))];
+    if on(1) {
+        presented.push(reference::own_header(&own));
+    }
+    if on(3) {
+        presented.push(reference::protocols(&protocols));
+    }
+    let by_query = if on(2) { reference::query(&query) } else { reference::Read::Absent };
+    let expected = match by_query {
+        reference::Read::Absent => reference::only_one(presented),
+        alone => alone,
+    };
+
+    let found = take(&sources, &mut request);
+    let expected = match expected {
+        reference::Read::Absent => Taken::Absent,
+        reference::Read::Malformed => Taken::Malformed,
+        reference::Read::Token(text, carrier) => {
+            let carrier = match carrier {
+                "bearer" => Carrier::Bearer,
+                "basic" => Carrier::Basic,
+                "header" => Carrier::Header,
+                "query" => Carrier::Query,
+                _ => Carrier::WebSocketProtocol,
+            };
+            Taken::Token(Sha256::digest(&text).into(), carrier)
+        }
+    };
+    assert_eq!(found, expected, "{chosen:#x} {authorization:?} {own:?} {query:?} {protocols:?}");
+
+    // A request with a token goes on without it.
+    assert!(!request.headers().contains_key("authorization"));
+    assert!(!on(1) || !request.headers().contains_key("x-token"));
+    if on(2) {
+        let kept: Vec<&str> =
+            query.split('&').filter(|part| !reference::is_auth_token(part)).collect();
+        let removed = kept.len() < query.split('&').count();
+        let left = request.uri().query();
+        if !removed {
+            assert_eq!(left.unwrap_or_default(), query);
+        } else if kept.is_empty() {
+            assert_eq!(left, None);
+        } else {
+            assert_eq!(left, Some(&*kept.join("&")));
+        }
+    }
 });
-
-fn check(found: Credentials, values: &[Vec<u8>]) {
-    match (found, expected(values)) {
-        (Credentials::Absent, Expected::Absent) | (Credentials::Malformed, Expected::Malformed) => {
-        }
-        (Credentials::Bearer(digest), Expected::Token(text)) => {
-            assert_eq!(digest.as_bytes()[..], Sha256::digest(text)[..]);
-        }
-        (found, _) => panic!("{found:?} of {values:?}"),
-    }
-}
-
-enum Expected<'a> {
-    Absent,
-    Malformed,
-    Token(&'a [u8]),
-}
-
-fn expected(values: &[Vec<u8>]) -> Expected<'_> {
-    let [value] = values else { return Expected::Malformed };
-    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let end = value.iter().position(|byte| !is_tchar(byte)).unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(end);
-    if scheme.to_ascii_lowercase() != b"bearer" {
-        return Expected::Absent;
-    }
-    match rest.iter().position(|byte| *byte != b' ') {
-        Some(spaces @ 1..) if reference::is_token(&rest[spaces..]) => {
-            Expected::Token(&rest[spaces..])
-        }
-        _ => Expected::Malformed,
-    }
-}

@@ -47,3 +47,160 @@ pub fn is_token(text: &[u8]) -> bool {
     }
     text == token(random)
 }
+
+/// What a source presents: nothing, something that is not one token, or a token and how it came.
+pub enum Read {
+    Absent,
+    Malformed,
+    Token(Vec<u8>, &'static str),
+}
+
+fn token_or_malformed(text: &[u8], carrier: &'static str) -> Read {
+    if is_token(text) { Read::Token(text.to_vec(), carrier) } else { Read::Malformed }
+}
+
+/// At most one of the sources may present something.
+pub fn only_one(all: Vec<Read>) -> Read {
+    let mut present: Vec<Read> =
+        all.into_iter().filter(|read| !matches!(read, Read::Absent)).collect();
+    match present.len() {
+        0 => Read::Absent,
+        1 => present.remove(0),
+        _ => Read::Malformed,
+    }
+}
+
+pub fn authorization(values: &[&Vec<u8>], accept_basic: bool) -> Read {
+    let value = match values {
+        [] => return Read::Absent,
+        [value] => value.as_slice(),
+        _ => return Read::Malformed,
+    };
+    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = value.iter().position(|byte| !is_tchar(byte)).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let credentials = &rest[spaces..];
+    match &*scheme.to_ascii_lowercase() {
+        b"bearer" if spaces > 0 => token_or_malformed(credentials, "bearer"),
+        b"basic" if accept_basic && spaces > 0 => user_and_token(credentials, "basic"),
+        b"bearer" => Read::Malformed,
+        b"basic" if accept_basic => Read::Malformed,
+        _ => Read::Absent,
+    }
+}
+
+pub fn own_header(values: &[&Vec<u8>]) -> Read {
+    match values {
+        [] => Read::Absent,
+        [value] => token_or_malformed(value, "header"),
+        _ => Read::Malformed,
+    }
+}
+
+fn decoded(text: &[u8], plus_is_space: bool) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut decoded = Vec::new();
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) if digit(*high).is_some() && digit(*low).is_some() => {
+                decoded.push(digit(*high).unwrap() << 4 | digit(*low).unwrap());
+                rest = after;
+            }
+            (b'+', _) if plus_is_space => decoded.push(b' '),
+            (byte, _) => decoded.push(*byte),
+        }
+    }
+    decoded
+}
+
+/// Whether a part of a query is the parameter `auth_token`.
+pub fn is_auth_token(part: &str) -> bool {
+    decoded(part.split('=').next().unwrap().as_bytes(), true) == b"auth_token"
+}
+
+pub fn query(query: &str) -> Read {
+    let parts: Vec<&str> = query.split('&').filter(|part| is_auth_token(part)).collect();
+    let value = match &*parts {
+        [] => return Read::Absent,
+        [part] => part.split_once('=').map_or("", |(_, value)| value),
+        _ => return Read::Malformed,
+    };
+    if value.is_empty() {
+        return Read::Absent;
+    }
+    let value = decoded(value.as_bytes(), false);
+    if is_token(&value) {
+        return Read::Token(value, "query");
+    }
+    user_and_token(&value, "query")
+}
+
+pub fn protocols(lines: &[&Vec<u8>]) -> Read {
+    if lines.iter().any(|line| line.iter().any(|byte| !matches!(byte, b'\t' | b' '..=b'~'))) {
+        return Read::Malformed;
+    }
+    let offered = lines.iter().map(|line| line.as_slice()).collect::<Vec<_>>().join(&b","[..]);
+    let offered = String::from_utf8(offered).unwrap();
+    let entries: Vec<&str> = offered.split(',').map(|entry| entry.trim_matches([' ', '\t'])).collect();
+    let mut found = Vec::new();
+    let mut position = 0;
+    while position < entries.len() {
+        if entries[position] == "bearer" {
+            position += 1;
+            let token = entries.get(position).copied().unwrap_or_default();
+            found.push(token_or_malformed(token.as_bytes(), "protocol"));
+        } else if let Some(token) = entries[position].strip_prefix("opencode.bearer.") {
+            found.push(token_or_malformed(token.as_bytes(), "protocol"));
+        }
+        position += 1;
+    }
+    only_one(found)
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Base64 with padding.
+pub fn base64(bytes: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = base64url(bytes)
+        .into_iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect();
+    while text.len() % 4 != 0 {
+        text.push(b'=');
+    }
+    text
+}
+
+/// The password after the first colon of a base64 text, with all of its padding or none or a part of it.
+fn user_and_token(text: &[u8], carrier: &'static str) -> Read {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let (digits, padding) = text.split_at(end);
+    let full = (4 - digits.len() % 4) % 4;
+    if text.len() > 1024 || digits.len() % 4 == 1 || padding.len() > full {
+        return Read::Malformed;
+    }
+    let mut bits = Vec::new();
+    for digit in digits {
+        let Some(value) = BASE64.iter().position(|known| known == digit) else {
+            return Read::Malformed;
+        };
+        bits.extend((0..6).rev().map(|bit| value >> bit & 1));
+    }
+    let (whole, rest) = bits.split_at(bits.len() / 8 * 8);
+    if rest.contains(&1) {
+        return Read::Malformed;
+    }
+    let bytes: Vec<u8> =
+        whole.chunks(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | *bit as u8)).collect();
+    match bytes.iter().position(|byte| *byte == b':') {
+        Some(colon) => token_or_malformed(&bytes[colon + 1..], carrier),
+        None => Read::Malformed,
+    }
+}

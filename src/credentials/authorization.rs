@@ -22,11 +22,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Reads the value of the header: a scheme in any case, one or more spaces, and the credentials. Another
 /// scheme counts as absent.
 pub(super) fn read(value: &[u8], accept_basic: bool) -> Presented {
-    if let Some(parameter) = strip_scheme(value, b"Bearer") {
+    if let Some(parameter) = strip_scheme(value, *b"Bearer") {
         return strip_spaces(parameter)
             .map_or(Presented::Malformed, |token| Presented::token(token, Carrier::Bearer));
     }
-    if accept_basic && let Some(parameter) = strip_scheme(value, b"Basic") {
+    if accept_basic && let Some(parameter) = strip_scheme(value, *b"Basic") {
         return strip_spaces(parameter)
             .map_or(Presented::Malformed, |encoded| user_and_token(encoded, Carrier::Basic));
     }
@@ -52,10 +52,11 @@ pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
 }
 
 /// What follows the scheme, if the value has this scheme and the word ends there.
-fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
-    let (word, parameter) = value.split_at_checked(scheme.len())?;
+#[inline]
+fn strip_scheme<const N: usize>(value: &[u8], scheme: [u8; N]) -> Option<&[u8]> {
+    let (word, parameter) = value.split_first_chunk::<N>()?;
     let ends = parameter.first().is_none_or(|byte| !is_token_character(*byte));
-    (ends && word.eq_ignore_ascii_case(scheme)).then_some(parameter)
+    (ends && word.eq_ignore_ascii_case(&scheme)).then_some(parameter)
 }
 
 /// What follows one or more spaces. RFC 9110 section 11.4 allows no tab here.

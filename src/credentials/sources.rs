@@ -114,6 +114,7 @@ impl CredentialSources {
     }
 
     /// Reads the credentials of a request. Unless they are to be forwarded, removes them.
+    #[inline]
     pub(crate) fn take<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
         let authorization = self.take_authorization(request.headers_mut(), forward);
         if self.header.is_none()
@@ -126,6 +127,7 @@ impl CredentialSources {
         self.take_others(authorization, request, forward)
     }
 
+    #[inline]
     fn take_authorization(&self, headers: &mut HeaderMap, forward: bool) -> Presented {
         match take_header(headers, &AUTHORIZATION, forward) {
             Values::None => Presented::Absent,
@@ -226,6 +228,7 @@ enum Values {
 }
 
 /// The value of a header, which is removed or marked as sensitive.
+#[inline]
 fn take_header(headers: &mut HeaderMap, name: &HeaderName, forward: bool) -> Values {
     if forward {
         let header::Entry::Occupied(mut entry) = headers.entry(name) else { return Values::None };
