@@ -1,8 +1,8 @@
-//! The token commands, for programs that are built with [`clap`].
+//! The token commands, for programs built with [`clap`].
 //!
-//! [`TokenCommand`] is what stands behind `opencode auth token`: `create`, `list`, `delete`, `rotate`,
-//! `path`, `check` and `completions`. A host gives it a place among its commands and runs it; the
-//! binary `opencode-auth` does no more.
+//! [`TokenCommand`] implements `opencode auth token`: `create`, `list`, `delete`, `rotate`, `identify`,
+//! `path`, `check` and `completions`. A host adds it to its own commands and runs it. The binary
+//! `opencode-auth` does the same.
 //!
 //! ```
 //! use clap::Parser;
@@ -29,45 +29,74 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The store is the file that `--store` names, or else the variable `OPENCODE_AUTH_TOKENS` (with an S at the
+//! end), or else `opencode/auth-tokens.json` in `$XDG_CONFIG_HOME` or `~/.config`.
+//!
 //! # Output
 //!
-//! Standard output has what a program reads: the token of `create`, the table or JSON of `list`. What
-//! only a person reads is on standard error. Nothing ends the process: how it went comes back as an
-//! [`Exit`].
+//! Standard output has what a program reads: the token of `create`, the table or JSON of `list`. Standard
+//! error has what only a person reads. No command ends the process. [`Exit`] says how it ended.
+//!
+//! # Completions
+//!
+//! `completions` prints a static script: commands, options and the values of `--permissions`. It does not
+//! complete the names and ids of tokens, because that part of `clap_complete` is still unstable
+//! (`unstable-dynamic`). This command lets you pick a token from a list:
+//!
+//! ```sh
+//! opencode auth token delete "$(opencode auth token list --json |
+//!     jq -r '.[] | "\(.id) \(.name // "")"' | fzf | cut -d ' ' -f 1)"
+//! ```
 //!
 //! # Security
 //!
-//! `create` and `rotate` take back what they did if the new token cannot be written to standard output.
-//! They can do so only if the write fails rather than ends the process: Rust programs ignore `SIGPIPE`,
-//! and a host that sets it back to its default loses that.
+//! `create` and `rotate` print the token before they wait for servers to see the change, and on Unix they
+//! hold `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGQUIT` until the token is printed. If it cannot be printed, they
+//! undo the change. That only works if a failed write returns an error: Rust programs ignore `SIGPIPE`, and a
+//! host that restores its default loses this protection.
 
+mod exit;
+mod context;
+mod output;
+mod relative;
+mod hints;
+mod wording;
+mod clock;
+mod table;
+mod signals;
+mod input;
+mod store;
 mod args;
 mod check;
 mod commands;
-mod hints;
-mod output;
-mod relative;
-mod table;
-mod wording;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::{ExitCode, Termination};
 
-use clap::{CommandFactory, ValueHint};
+use clap::{Command, CommandFactory, ValueHint};
 
-use self::args::Action;
-use self::commands::Session;
+use self::args::{Action, EXAMPLE_COMMAND};
+use self::commands::{Session, path_to_token_commands};
+pub use self::context::Context;
+pub use self::exit::Exit;
 use crate::redact;
 
-/// Behind the options of each command.
+/// After the options of each command.
 const LAST: usize = 100;
 
-/// The token commands, with their arguments, as they were parsed from a command line.
+/// The token commands and their arguments, as parsed from a command line.
 ///
 /// Use it as the payload of a variant of a [`clap::Subcommand`], or flatten it into a [`clap::Args`].
-#[derive(clap::Args)]
-#[command(about = "Create, list and delete the tokens that let clients in", long_about = None)]
+#[derive(Clone, clap::Args)]
+#[command(
+    about = "Create, list and delete the tokens that clients use",
+    long_about = None,
+    after_help = "Exit codes:\n  \
+        0  the command succeeded\n  \
+        1  it failed and changed nothing, or check found a problem\n  \
+        2  wrong usage\n  \
+        3  the change was made, but the disk did not confirm it"
+)]
 pub struct TokenCommand {
     #[arg(
         long,
@@ -75,7 +104,7 @@ pub struct TokenCommand {
         value_name = "PATH",
         value_hint = ValueHint::FilePath,
         display_order = LAST,
-        help = "The file with the tokens [default:\n\
+        help = "The token file [default:\n\
             $OPENCODE_AUTH_TOKENS, else\n\
             $XDG_CONFIG_HOME/opencode/auth-tokens.json, else\n\
             ~/.config/opencode/auth-tokens.json]"
@@ -86,22 +115,28 @@ pub struct TokenCommand {
 }
 
 impl TokenCommand {
-    /// Does what the command line asks for, and says how it went.
+    /// Runs the command, prints its output, and returns how it ended.
     ///
-    /// `P` is the whole program: messages that name a command to run name it as that program has it,
-    /// and `completions` prints those of the program.
+    /// `P` is the whole program. Messages name the commands as that program has them, and `completions`
+    /// prints the completions of the program.
     ///
     /// It blocks, as the [store](crate::FileTokenStore#blocking) does.
-    pub fn run<P: CommandFactory>(self) -> Exit {
-        let session = Session::new(self.store, &mut P::command());
-        match self.action {
+    pub fn run<P: CommandFactory>(&self) -> Exit {
+        self.run_with::<P>(&Context::new())
+    }
+
+    /// Runs the command as [`run`](Self::run) does, with hints that fit the host.
+    pub fn run_with<P: CommandFactory>(&self, context: &Context) -> Exit {
+        let session = Session::new(self.store.as_deref(), &mut P::command(), context);
+        match &self.action {
             Action::Create(arguments) => session.create(arguments),
-            Action::List(arguments) => session.list(&arguments),
-            Action::Delete(arguments) => session.delete(&arguments),
-            Action::Rotate(arguments) => session.rotate(&arguments),
+            Action::List(arguments) => session.list(arguments),
+            Action::Delete(arguments) => session.delete(arguments),
+            Action::Rotate(arguments) => session.rotate(arguments),
+            Action::Identify(arguments) => session.identify(arguments),
             Action::Path => session.path(),
             Action::Check => session.check(),
-            Action::Completions { shell } => commands::completions(shell, &mut P::command()),
+            Action::Completions { shell } => commands::completions(*shell, &mut P::command()),
         }
         .unwrap_or_else(|failure| {
             output::error(&failure);
@@ -111,17 +146,53 @@ impl TokenCommand {
 }
 
 impl fmt::Debug for TokenCommand {
-    /// Without the arguments: somebody may have typed a token where an id or a path belongs.
+    /// Omits the arguments, because a user may have typed a token in place of an id or a path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCommand").finish_non_exhaustive()
     }
 }
 
-/// Whether there is a token in the text, or half of one: `oct_` and 12 or more characters of base64url,
-/// also percent-encoded.
+/// Makes the examples in the help of the token commands name `program`. Without this they name
+/// `opencode auth token`.
 ///
-/// clap repeats arguments that it does not understand. A host that parses its command line by itself
-/// keeps an error to itself, in which this finds something.
+/// ```
+/// use clap::Parser;
+/// use opencode_auth::cli::{TokenCommand, name_examples};
+///
+/// #[derive(Parser)]
+/// #[command(name = "my-server")]
+/// enum Program {
+///     Token(TokenCommand),
+/// }
+///
+/// let mut command = name_examples(<Program as clap::CommandFactory>::command());
+/// let matches = command.try_get_matches_from_mut(["my-server", "token", "rotate", "--help"]);
+/// assert!(matches.unwrap_err().to_string().contains("$(my-server token rotate ci)"));
+/// ```
+#[must_use]
+pub fn name_examples(program: Command) -> Command {
+    let mut built = program.clone();
+    built.build();
+    let name = path_to_token_commands(&built).unwrap_or(EXAMPLE_COMMAND).to_owned();
+    replace_in_examples(program, &name)
+}
+
+fn replace_in_examples(command: Command, name: &str) -> Command {
+    command.mut_subcommands(|command| {
+        let examples = command.get_after_help().map(ToString::to_string);
+        let command = replace_in_examples(command, name);
+        match examples {
+            Some(examples) => command.after_help(examples.replace(EXAMPLE_COMMAND, name)),
+            None => command,
+        }
+    })
+}
+
+/// Whether the text contains a token or half of one: `oct_` and 12 or more characters of base64url, also
+/// percent-encoded.
+///
+/// clap repeats arguments that it does not understand. A host that parses its own command line does not print
+/// an error for which this returns true.
 ///
 /// ```
 /// use opencode_auth::cli::may_hold_token;
@@ -133,45 +204,6 @@ impl fmt::Debug for TokenCommand {
 #[must_use]
 pub fn may_hold_token(text: &str) -> bool {
     redact::may_hold_token(text)
-}
-
-/// How a command ended. It is a value for `main` to return; wrong usage, which is 2, is found by clap
-/// while it parses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[must_use]
-pub enum Exit {
-    /// 0: it was done.
-    Done,
-    /// 1: it could not be done, and an error says why; nothing was changed. Or `check` found something
-    /// wrong.
-    Failed,
-    /// 3: it was done, but the disk has not confirmed it, so that a power cut may undo it.
-    NotDurable,
-}
-
-impl Exit {
-    /// The process's exit code.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::NotDurable => 3,
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        exit.code().into()
-    }
-}
-
-impl Termination for Exit {
-    fn report(self) -> ExitCode {
-        self.into()
-    }
 }
 
 #[cfg(test)]
@@ -187,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_typed_is_shown_by_debug() {
+    fn debug_shows_no_arguments() {
         let typed = ["program", "delete", "typed", "--store", "typed"];
         let program = Program::try_parse_from(typed).unwrap();
         assert_eq!(format!("{:?}", program.command), "TokenCommand { .. }");

@@ -1,9 +1,9 @@
-//! The token commands by themselves: `opencode-auth token create` and so on.
+//! The token commands as a program of their own: `opencode-auth token create` and so on.
 
 use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use opencode_auth::cli::{Exit, TokenCommand, may_hold_token};
+use opencode_auth::cli::{Exit, TokenCommand, may_hold_token, name_examples};
 
 /// Manage the bearer tokens of an opencode server
 #[derive(Parser)]
@@ -13,26 +13,20 @@ enum Program {
 }
 
 fn main() -> Exit {
-    let command = Program::command().mut_subcommand("token", |token| {
-        token.mut_subcommands(|command| {
-            // The library's examples are those of opencode itself.
-            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            command.after_help(examples.replace("opencode auth token", "opencode-auth token"))
-        })
-    });
-    let mut matches = command.try_get_matches().unwrap_or_else(|error| exit(&error));
+    let mut matches =
+        name_examples(Program::command()).try_get_matches().unwrap_or_else(|error| exit(&error));
     match Program::from_arg_matches_mut(&mut matches) {
         Ok(Program::Token(command)) => command.run::<Program>(),
         Err(error) => exit(&error.format(&mut Program::command())),
     }
 }
 
-/// Ends the program as clap does, but does not repeat an argument that has a token in it.
+/// Ends the program as clap does, but does not repeat an argument that contains a token.
 fn exit(error: &clap::Error) -> ! {
     if may_hold_token(&error.to_string()) {
         let _ = writeln!(
             io::stderr(),
-            "error: an argument that is not understood looks like a token, and is not repeated here\n\n\
+            "error: an argument that is not understood looks like a token and is not repeated here\n\n\
              For more information, try '--help'."
         );
         std::process::exit(error.exit_code());

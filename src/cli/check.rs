@@ -1,4 +1,4 @@
-//! What is wrong with a store, in plain words. Looks only, and changes nothing.
+//! What is wrong with a store, in plain words. It changes nothing.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,8 +10,9 @@ use crate::cli::wording;
 use crate::record::TokenRecord;
 use crate::shell::{command, escape_path, quote};
 use crate::store::{FileTokenStore, StoreError, lock_path};
+use crate::timestamp;
 
-/// What was found, in lines.
+/// The findings, one to a line.
 pub(super) struct Findings {
     pub(super) text: String,
     pub(super) is_fine: bool,
@@ -29,14 +30,21 @@ impl Findings {
     }
 }
 
-pub(super) fn check(path: &Path, program: &str) -> Findings {
+/// Checks the store at `path`, which is used because of `reason`.
+pub(super) fn check(path: &Path, reason: &str, program: &str) -> Findings {
     let mut findings = Findings { text: String::new(), is_fine: true };
-    findings.line(&format!("The tokens are in {}", escape_path(path)));
+    findings.line(&format!("The token file is {} ({reason}).", escape_path(path)));
+    if std::env::var_os("OPENCODE_AUTH_TOKEN").is_some() {
+        findings.line(
+            "Note: the variable OPENCODE_AUTH_TOKEN is set. It does not name the token file. The variable \
+             OPENCODE_AUTH_TOKENS does, with an S at the end.",
+        );
+    }
     match trusted_records(path, &mut findings) {
         Ok(Some(records)) => describe(path, &records, program, &mut findings),
-        Ok(None) => findings.line(
-            "Until that is mended the file is not used: servers do not start, or answer 503.",
-        ),
+        Ok(None) => {
+            findings.line("Until this is fixed, servers do not start, or respond with 503.")
+        }
         Err(error) => findings.wrong(&wording::store_error(&error)),
     }
     if path.parent().is_some_and(Path::exists) {
@@ -45,7 +53,7 @@ pub(super) fn check(path: &Path, program: &str) -> Findings {
     findings
 }
 
-/// The records of the file, or nothing if it is not trusted.
+/// The records of the file, or `None` if it is not trusted.
 fn trusted_records(
     path: &Path,
     findings: &mut Findings,
@@ -60,17 +68,17 @@ fn trusted_records(
 fn describe(path: &Path, records: &[TokenRecord], program: &str, findings: &mut Findings) {
     if !path.exists() {
         findings.line(&format!(
-            "Fine: there is no file yet, so that no token is valid.\nCreate one with: {program} create"
+            "Fine: the file does not exist yet, so no token is valid.\nCreate a token with: {program} create"
         ));
         return;
     }
-    findings.line("Fine: its format is right, and nobody but you or root can write to it.");
+    findings.line("Fine: the format is right, and only you or root can write to the file.");
     let now = UtcDateTime::now();
     let expired = records.iter().filter(|record| record.is_expired(now)).count();
     let mut held = match records.len() {
-        0 => "It holds no token.".to_owned(),
-        1 => "It holds 1 token".to_owned(),
-        number => format!("It holds {number} tokens"),
+        0 => "It has no tokens.".to_owned(),
+        1 => "It has 1 token".to_owned(),
+        number => format!("It has {number} tokens"),
     };
     let _ = match (records.len(), expired) {
         (0, _) => Ok(()),
@@ -80,45 +88,52 @@ fn describe(path: &Path, records: &[TokenRecord], program: &str, findings: &mut 
     };
     findings.line(&held);
     if expired > 0 {
-        findings.line(&format!("Delete what is expired with: {program} delete --expired"));
+        findings.line(&format!("Delete the expired tokens with: {program} delete --expired"));
+    }
+    for record in records.iter().filter(|record| record.created_at() > now) {
+        findings.line(&format!(
+            "Note: the token {} was created in the future, at {}. This clock or the one that created it is wrong.",
+            wording::token(record),
+            timestamp::format(record.created_at()),
+        ));
     }
 }
 
-/// Whether tokens could be changed as well. That they cannot be is as it should be on a read-only file
-/// system, but not because of a lock file that somebody else has left.
+/// Whether the tokens can be changed. On a read-only file system they cannot, and that is intended. A lock
+/// file that somebody else left is a problem.
 fn check_writing(path: &Path, findings: &mut Findings) {
-    // The lock is beside the file that links lead to.
+    // The lock is beside the file that links point to.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Some(directory) = target.parent() else { return };
     if !is_writable(directory) {
         findings.line(
-            "Note: you cannot write to its directory: tokens can be listed, but not changed.",
+            "Note: you cannot write to the file's directory. You can list tokens, but not change them.",
         );
         return;
     }
     let lock = &lock_path(&target);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };
     if !metadata.is_file() {
-        let remedy = match quote(lock) {
+        let hint = match quote(lock) {
             Some(lock) => format!(": mv {lock} {lock}.old"),
             None => String::new(),
         };
         findings.wrong(&format!(
-            "the lock file `{}` is not a regular file, so that tokens cannot be changed; move it away{remedy}",
+            "the lock file `{}` is not a regular file, so tokens cannot be changed; move it away{hint}",
             escape_path(lock)
         ));
         return;
     }
     let opened = OpenOptions::new().read(true).write(true).open(lock);
-    // Shared, so that two who check do not see each other.
+    // A shared lock, so that two checks do not report each other.
     if let Ok(Err(TryLockError::WouldBlock)) = opened.as_ref().map(File::try_lock_shared) {
         findings.line(
-            "Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.",
+            "Note: another process is changing the tokens, or was stopped during a change. Other changes wait for it.",
         );
     }
     if let Err(error) = opened {
         findings.wrong(&format!(
-            "the lock file `{}` cannot be opened ({error}), so that tokens cannot be changed; make it yours: {}",
+            "the lock file `{}` cannot be opened ({error}), so tokens cannot be changed; make it yours: {}",
             escape_path(lock),
             command("sudo chown \"$USER\"", lock),
         ));
@@ -130,7 +145,7 @@ fn is_writable(directory: &Path) -> bool {
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Elsewhere only an attempt would tell.
+/// On other platforms only an attempt would tell.
 #[cfg(not(unix))]
 fn is_writable(_directory: &Path) -> bool {
     true

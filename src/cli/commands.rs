@@ -1,52 +1,69 @@
-//! What the commands do.
+//! The commands.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use clap::Command;
 use clap_complete::Shell;
 use time::UtcDateTime;
 
-use crate::cli::args::{Create, Delete, List, Rotate};
-use crate::cli::{Exit, check, output, table, wording};
+use crate::cli::args::{Create, Delete, Identify, List, Rotate};
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::signals::Hold;
+use crate::cli::store::ChosenStore;
+use crate::cli::{check, clock, input, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
-use crate::shell::{escape_path, quote};
-use crate::store::{ChangeError, Durability, FileTokenStore, absolute_path};
+use crate::shell::escape_path;
+use crate::store::{ChangeError, Durability, FileTokenStore};
 
-/// A command could not do what it was asked for: the sentence that says so.
+/// The sentence that says why a command failed.
 type Failure = String;
 
-/// What every command needs to know.
-pub(super) struct Session {
-    store: Option<PathBuf>,
-    /// The words that lead to the token commands, such as `opencode auth token`, with the store if it was named.
+/// What every command needs.
+pub(super) struct Session<'c> {
+    store: ChosenStore,
+    /// The words that run the token commands, such as `opencode auth token`, and `--store` if it was given.
     program: String,
+    context: &'c Context,
 }
 
-impl Session {
-    pub(super) fn new(store: Option<PathBuf>, program: &mut Command) -> Self {
+impl<'c> Session<'c> {
+    pub(super) fn new(store: Option<&Path>, program: &mut Command, context: &'c Context) -> Self {
         program.build();
-        let mut name = path_to_token_commands(program).unwrap_or(program.get_name()).to_owned();
-        // A hint without it would act on another file.
-        if let Some(store) = &store {
-            name = format!("{name} --store {}", quote(store).unwrap_or("PATH".to_owned()));
+        let found = || path_to_token_commands(program).unwrap_or(program.get_name()).to_owned();
+        let mut name = context.command.clone().unwrap_or_else(found);
+        let store = ChosenStore::parse(store);
+        if let Some(option) = store.option() {
+            name = format!("{name} {option}");
         }
-        Self { store, program: name }
+        Self { store, program: name, context }
     }
 
-    pub(super) fn create(&self, arguments: Create) -> Result<Exit, Failure> {
+    pub(super) fn create(&self, arguments: &Create) -> Result<Exit, Failure> {
         let mut new = NewToken::new().permissions(arguments.permissions).expires(arguments.expires);
-        if let Some(name) = arguments.name {
+        if let Some(name) = &arguments.name {
             new = new.name(name);
         }
-        will_be_heard("create the token")?;
-        let store = self.open()?;
-        let created =
-            store.create(new).map_err(|error| self.failure("create the token", &error))?;
+        require_output("create the token")?;
+        let store = self.store.open()?;
+        self.warn_of_clock(&store);
+        let hold = Hold::new();
+        let (created, printed) = store
+            .create_and(
+                &new,
+                || hold.begin(),
+                |created| {
+                    let printed =
+                        output::print_token(&created.token, &created.record, arguments.json);
+                    (created, printed)
+                },
+            )
+            .map_err(|error| self.failure("create the token", &error))?;
         let record = &created.record;
-        if let Err(error) = output::print_token(&created.token, record, arguments.json) {
+        if let Err(error) = printed {
             let undone = store.delete(record.id().as_str()).map(|deleted| deleted.durability);
-            return Err(self.not_handed_over(
+            return Err(self.not_printed(
                 &error,
                 undone,
                 "it was deleted again",
@@ -55,41 +72,53 @@ impl Session {
         }
         if !arguments.json {
             output::say(format_args!("Created the token {}.", wording::token(record)));
-            say_how_to_use(record, store.path());
+            self.say_how_to_use(record, store.path());
         }
         Ok(done("the token was created, but a power cut may undo that", created.durability))
     }
 
     pub(super) fn rotate(&self, arguments: &Rotate) -> Result<Exit, Failure> {
-        will_be_heard("rotate the token")?;
-        let store = self.open()?;
-        let rotated = store
-            .rotate(&arguments.key)
+        require_output("rotate the token")?;
+        let store = self.store.open()?;
+        let id_or_name = self.resolve(&store, &arguments.id_or_name)?;
+        self.warn_of_clock(&store);
+        let hold = Hold::new();
+        let (rotated, printed) = store
+            .rotate_and(
+                &id_or_name,
+                arguments.expires,
+                || hold.begin(),
+                |rotated| {
+                    let printed =
+                        output::print_token(&rotated.token, &rotated.record, arguments.json);
+                    (rotated, printed)
+                },
+            )
             .map_err(|error| self.failure("rotate the token", &error))?;
         let record = rotated.record.clone();
-        if let Err(error) = output::print_token(&rotated.token, &record, arguments.json) {
-            return Err(self.not_handed_over(
+        if let Err(error) = printed {
+            return Err(self.not_printed(
                 &error,
                 store.undo_rotation(rotated),
-                "the old one was put back and works as before",
+                "the old one was restored and works as before",
                 &format!("rotate it again: {} rotate {}", self.program, record.id()),
             ));
         }
         if !arguments.json {
             output::say(format_args!(
-                "Rotated the token {}: its old secret is refused from now on.",
+                "Rotated the token {}. Servers refuse the old secret from now on and end its open streams.",
                 wording::token(&record),
             ));
-            say_how_to_use(&record, store.path());
+            self.say_how_to_use(&record, store.path());
         }
         Ok(done(
-            "the token was rotated, but a power cut may undo that and bring the old one back",
+            "the token was rotated, but a power cut may undo that and restore the old one",
             rotated.durability,
         ))
     }
 
     pub(super) fn list(&self, arguments: &List) -> Result<Exit, Failure> {
-        let store = self.open()?;
+        let store = self.store.open()?;
         let records = store.list().map_err(|error| wording::store_error(&error))?;
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
@@ -97,7 +126,7 @@ impl Session {
             let path = escape_path(store.path());
             let state = if store.path().exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
-                "No tokens: the file `{path}` {state}. Create one with: {} create",
+                "There are no tokens: the file `{path}` {state}. Create a token with: {} create",
                 self.program
             ));
         } else {
@@ -110,76 +139,121 @@ impl Session {
     }
 
     pub(super) fn delete(&self, arguments: &Delete) -> Result<Exit, Failure> {
-        let store = self.open()?;
+        let store = self.store.open()?;
         let (what, deleted) = if arguments.expired {
             ("delete the expired tokens", store.delete_expired())
-        } else if let [_] = arguments.keys[..] {
-            ("delete the token", store.delete_many(&arguments.keys))
         } else {
-            ("delete any of these tokens", store.delete_many(&arguments.keys))
+            let ids_or_names = arguments
+                .ids_or_names
+                .iter()
+                .map(|id_or_name| self.resolve(&store, id_or_name))
+                .collect::<Result<Vec<_>, _>>()?;
+            let what = match ids_or_names[..] {
+                [_] => "delete the token",
+                _ => "delete any of these tokens",
+            };
+            (what, store.delete_many(&ids_or_names))
         };
         let deleted = deleted.map_err(|error| self.failure(what, &error))?;
         for record in &deleted.records {
             output::say(format_args!("Deleted the token {}.", wording::token(record)));
         }
         output::say(match deleted.records.len() {
-            0 => "No token is expired, and none was deleted.",
-            1 => "Servers refuse it from now on.",
-            _ => "Servers refuse them from now on.",
+            0 => "No token is expired. Nothing was deleted.",
+            1 => "Servers refuse it from now on and end its open streams.",
+            _ => "Servers refuse them from now on and end their open streams.",
         });
         Ok(done(
-            "that was done, but a power cut may bring what was deleted back",
+            "that was done, but a power cut may restore the deleted tokens",
             deleted.durability,
         ))
     }
 
+    pub(super) fn identify(&self, arguments: &Identify) -> Result<Exit, Failure> {
+        let store = self.store.open()?;
+        let record = self.presented(&store)?;
+        if arguments.json {
+            output::print_json(&record).map_err(not_written)?;
+            return Ok(Exit::Done);
+        }
+        let text = format!(
+            "The token is {}.\n{}\nDelete it with: {} delete {}\n",
+            wording::token(&record),
+            wording::description(&record, UtcDateTime::now()),
+            self.program,
+            record.id(),
+        );
+        output::print(text.as_bytes()).map_err(not_written)?;
+        Ok(Exit::Done)
+    }
+
     pub(super) fn path(&self) -> Result<Exit, Failure> {
-        let path = self.store_path()?;
-        let mut line = path.into_os_string().into_encoded_bytes();
+        let path = self.store.path()?;
+        // A terminal would interpret the characters of the path. A program gets it as it is.
+        let mut line = if io::stdout().is_terminal() {
+            escape_path(&path).into_bytes()
+        } else {
+            path.into_os_string().into_encoded_bytes()
+        };
         line.push(b'\n');
         output::print(&line).map_err(not_written)?;
         Ok(Exit::Done)
     }
 
     pub(super) fn check(&self) -> Result<Exit, Failure> {
-        let path = self.store_path()?;
-        let findings = check::check(&path, &self.program);
+        let path = self.store.path()?;
+        let findings = check::check(&path, self.store.reason(), &self.program);
         output::print(findings.text.as_bytes()).map_err(not_written)?;
         Ok(if findings.is_fine { Exit::Done } else { Exit::Failed })
     }
 
-    fn open(&self) -> Result<FileTokenStore, Failure> {
-        let options = FileTokenStore::options().on_lock_wait(|| {
-            output::say("Another process is changing the tokens: waiting for it.");
-        });
-        match &self.store {
-            Some(path) => options.open(path),
-            None => options.open_default(),
+    /// The id of the token on standard input, if the argument is `-`. Otherwise the argument.
+    fn resolve(&self, store: &FileTokenStore, id_or_name: &str) -> Result<String, Failure> {
+        if id_or_name == "-" {
+            self.presented(store).map(|record| record.id().to_string())
+        } else {
+            Ok(id_or_name.to_owned())
         }
-        .map_err(|error| wording::store_error(&error))
     }
 
-    /// The store's file, which is not looked at.
-    fn store_path(&self) -> Result<PathBuf, Failure> {
-        match &self.store {
-            Some(path) => absolute_path(path).map_err(Into::into),
-            None => FileTokenStore::default_path(),
+    /// The record of the token on standard input.
+    fn presented(&self, store: &FileTokenStore) -> Result<TokenRecord, Failure> {
+        let digest = input::read_token()?.digest();
+        let records = store.list().map_err(|error| wording::store_error(&error))?;
+        records.into_iter().find(|record| *record.digest() == digest).ok_or_else(|| {
+            format!(
+                "the store `{}` does not have this token: it was deleted or rotated, or it belongs to \
+                 another store",
+                escape_path(store.path())
+            )
+        })
+    }
+
+    /// Warns if the clock is behind, because the expiry of a new token depends on it.
+    fn warn_of_clock(&self, store: &FileTokenStore) {
+        // If there is no file, there is nothing to compare with. A change reports all other errors.
+        let records = match store.path().exists() {
+            true => store.list().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        if let Some(sign) = clock::behind(&records, UtcDateTime::now()) {
+            output::warn(format_args!(
+                "{sign}; set the clock, or the token may expire at a wrong time"
+            ));
         }
-        .map_err(|error| wording::store_error(&error))
     }
 
     fn failure(&self, what: &str, error: &ChangeError) -> Failure {
         wording::change_error(what, error, &self.program)
     }
 
-    /// The new token could not be written out, so that nobody has it, and what was done was undone; or
-    /// that failed as well.
-    fn not_handed_over(
+    /// The new token could not be printed. It was undone, or that failed as well.
+    fn not_printed(
         &self,
         error: &io::Error,
         undone: Result<Durability, ChangeError>,
         outcome: &str,
-        remedy: &str,
+        hint: &str,
     ) -> Failure {
         let failed = format!("failed to write the new token to standard output: {error}");
         match undone {
@@ -188,12 +262,19 @@ impl Session {
                 format!("{failed}; {outcome}, but a power cut may undo that ({error})")
             }
             Err(error) => {
-                let why = self.failure("take that back", &error);
-                format!(
-                    "{failed}; then {why}; so the store holds a token that nobody has; {remedy}"
-                )
+                let why = self.failure("undo that", &error);
+                format!("{failed}; then {why}; so the store has a token that nobody knows; {hint}")
             }
         }
+    }
+
+    fn say_how_to_use(&self, record: &TokenRecord, store: &Path) {
+        output::say(wording::details(record, store));
+        output::say(format_args!(
+            "The token is shown only this once. To try it, put it into the variable TOKEN and run:\n  \
+             curl -H \"Authorization: Bearer $TOKEN\" {}",
+            self.context.url
+        ));
     }
 }
 
@@ -205,8 +286,8 @@ pub(super) fn completions(shell: Shell, program: &mut Command) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Where the program has put the token commands.
-fn path_to_token_commands(command: &Command) -> Option<&str> {
+/// The words that run the token commands in a program that was built.
+pub(super) fn path_to_token_commands(command: &Command) -> Option<&str> {
     let is_here =
         ["create", "rotate", "check"].iter().all(|name| command.find_subcommand(name).is_some());
     if is_here {
@@ -215,16 +296,8 @@ fn path_to_token_commands(command: &Command) -> Option<&str> {
     command.get_subcommands().find_map(path_to_token_commands)
 }
 
-fn say_how_to_use(record: &TokenRecord, store: &Path) {
-    output::say(wording::details(record, store));
-    output::say(
-        "The token is shown only this once. With it in the variable TOKEN, try:\n  \
-         curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:4096/config",
-    );
-}
-
-/// A token is shown once. Nothing is done if that one time is lost from the start.
-fn will_be_heard(what: &str) -> Result<(), Failure> {
+/// A token is shown once. If its output is sure to be lost, nothing is changed.
+fn require_output(what: &str) -> Result<(), Failure> {
     if output::discards_tokens() {
         return Err(format!(
             "failed to {what}: standard output is closed or /dev/null, and the token would be lost; \
@@ -234,7 +307,7 @@ fn will_be_heard(what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A change that was made, or the warning that the disk has not confirmed it.
+/// The exit of a change, with a warning if the disk did not confirm it.
 fn done(warning: &str, durability: Durability) -> Exit {
     match durability {
         Durability::Confirmed => Exit::Done,
@@ -245,7 +318,7 @@ fn done(warning: &str, durability: Durability) -> Exit {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
 fn not_written(error: io::Error) -> Failure {
     format!("failed to write to standard output: {error}")
 }

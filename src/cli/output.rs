@@ -1,4 +1,4 @@
-//! The two streams, and what becomes of a write that fails.
+//! Standard output and standard error, and what happens if a write fails.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,28 +15,28 @@ use crate::token::Token;
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
-/// More than a token and its record take as JSON, so that no copy is left behind by a buffer that grows.
+/// Larger than a token and its record as JSON. A buffer that grows would leave a copy of the token behind.
 const TOKEN_JSON_CAPACITY: usize = 4096;
 
-/// What a program reads, on standard output. A reader that has read enough is no error.
+/// Prints what a program reads to standard output. Closing the pipe early (`| head`) is not an error.
 pub(super) fn print(text: &[u8]) -> io::Result<()> {
     unless_closed(write_all(&mut io::stdout(), text))
 }
 
-/// As [`print()`], with styles where a terminal shows them and nobody has said `NO_COLOR`.
+/// Like [`print()`], with styles if standard output is a terminal and `NO_COLOR` is not set.
 pub(super) fn print_styled(text: &[u8]) -> io::Result<()> {
     unless_closed(write_all(&mut styled(io::stdout()), text))
 }
 
-/// A value as JSON, with a newline.
+/// Prints a value as JSON, with a newline.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     print(&text)
 }
 
-/// Whether a token that is written to standard output is sure to be lost. A stream that was closed when
-/// the program started has been replaced by `/dev/null` by now, so that writing to it does not fail.
+/// Whether a token would be lost on standard output. If the stream was closed when the program started, the
+/// Rust runtime replaced it with `/dev/null`, and writing to it does not fail.
 #[cfg(unix)]
 pub(super) fn discards_tokens() -> bool {
     use std::os::fd::AsFd as _;
@@ -49,14 +49,14 @@ pub(super) fn discards_tokens() -> bool {
         if stdout.file_type().is_char_device() && stdout.rdev() == null.rdev())
 }
 
-/// Elsewhere a write to a closed stream fails, or there is no telling.
+/// On other platforms a write to a closed stream fails, or nothing tells.
 #[cfg(not(unix))]
 pub(super) fn discards_tokens() -> bool {
     false
 }
 
-/// A new token on standard output, alone on its line, or in a JSON object with its record. Here, a
-/// reader that is gone is an error: nobody has the token then.
+/// Prints a new token to standard output, alone on its line or in a JSON object with its record. A closed
+/// pipe is an error here, because nobody would have the token.
 pub(super) fn print_token(token: &Token, record: &TokenRecord, as_json: bool) -> io::Result<()> {
     #[derive(Serialize)]
     struct TokenAndRecord<'a> {
@@ -73,13 +73,13 @@ pub(super) fn print_token(token: &Token, record: &TokenRecord, as_json: bool) ->
         text.extend_from_slice(token.as_bytes());
     }
     text.push(b'\n');
-    // In one piece that ends with a newline, which the buffer of standard output does not keep.
+    // One write that ends with a newline, so that the buffer of standard output keeps no copy.
     write_all(&mut io::stdout(), &text)
 }
 
-/// What a person reads, on standard error. If it cannot be written, there is nobody to tell.
+/// Prints what a person reads to standard error. If that fails, there is nobody to tell.
 pub(super) fn say(text: impl fmt::Display) {
-    // In one piece, so that what other processes say does not come in between.
+    // One write, so that the output of other processes does not get in between.
     let _ = styled(io::stderr()).write_all(format!("{text}\n").as_bytes());
 }
 
@@ -91,8 +91,8 @@ pub(super) fn error(text: impl fmt::Display) {
     say(format_args!("{ERROR}error:{ERROR:#} {text}"));
 }
 
-/// Takes styles out, except for a terminal. `CLICOLOR_FORCE`, which would leave them in for a pipe as
-/// well, counts for nothing: what reads a pipe does not want them.
+/// Removes styles unless the stream is a terminal. `CLICOLOR_FORCE` is ignored, because a program that reads
+/// a pipe does not want styles.
 fn styled<S: RawStream>(stream: S) -> AutoStream<S> {
     if stream.is_terminal() { AutoStream::auto(stream) } else { AutoStream::never(stream) }
 }

@@ -1,4 +1,4 @@
-//! Times as a person says them.
+//! Times relative to now.
 
 use time::{Duration, UtcDateTime};
 
@@ -11,7 +11,7 @@ pub(super) fn expiry(expires_at: Option<UtcDateTime>, now: UtcDateTime) -> Strin
     }
 }
 
-/// The whole units that have gone by: a token that lasts "89 days" lasts at least those.
+/// Rounds down: a token that expires "in 89 days" lasts at least 89 days.
 fn span(duration: Duration) -> String {
     let (number, unit) = if duration < Duration::MINUTE {
         (duration.whole_seconds(), "second")
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_in_the_unit_that_a_person_would_take() {
+    fn times_are_shown_in_a_fitting_unit() {
         const DAY: i64 = 24 * 60 * 60;
         let now = UtcDateTime::UNIX_EPOCH + Duration::days(20_000);
         for (seconds, expected) in [

@@ -19,8 +19,8 @@ struct Row {
     style: Style,
 }
 
-/// Writes the records, one to a line, with what expires next marked. Styles are written as escape
-/// sequences; the writer takes them out where they do not belong.
+/// Writes the records, one to a line, and marks the one that expires next. Styles are escape sequences, which
+/// the writer removes if the output is not a terminal.
 pub(super) fn write(
     out: &mut dyn Write,
     records: &[TokenRecord],
@@ -47,7 +47,7 @@ pub(super) fn write(
         let [cells @ .., last] = &row.cells;
         write!(out, "{style}")?;
         for (cell, width) in cells.iter().zip(widths) {
-            // Wide characters count twice, which `{:width$}` does not know.
+            // `{:width$}` does not count wide characters twice.
             write!(out, "{cell}{:padding$}  ", "", padding = width - cell.width())?;
         }
         writeln!(out, "{last}{style:#}")?;

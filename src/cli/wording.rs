@@ -1,4 +1,4 @@
-//! How records and errors are put into words.
+//! The words for records and errors.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::redact::escape;
 use crate::shell::{command, escape_path};
 use crate::store::{ChangeError, FileStoreError, StoreError, TrustProblem};
 
-/// A token as a sentence names it: `3f9c0a1b2c3d (laptop)`.
+/// A token in a sentence: `3f9c0a1b2c3d (laptop)`.
 pub(super) fn token(record: &TokenRecord) -> String {
     match record.name() {
         Some(name) => format!("{} ({})", record.id(), escape(name)),
@@ -20,40 +20,59 @@ pub(super) fn token(record: &TokenRecord) -> String {
     }
 }
 
-/// What a person wants to know of a token that was just made, in lines.
+/// The details of a new token, in lines.
 pub(super) fn details(record: &TokenRecord, store: &Path) -> String {
     format!(
         "  permissions  {}\n  expires      {}\n  stored in    {} (as a hash)",
         record.permissions(),
-        expiry(record),
+        expiry(record, record.created_at()),
         escape_path(store),
     )
 }
 
-/// As date and time, and as a person says it.
-fn expiry(record: &TokenRecord) -> String {
-    let relative = relative::expiry(record.expires_at(), record.created_at());
-    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    match record.expires_at().and_then(|time: UtcDateTime| time.format(form).ok()) {
-        Some(date) => format!("{date}, {relative}"),
+/// The details of an existing token, in lines.
+pub(super) fn description(record: &TokenRecord, now: UtcDateTime) -> String {
+    format!(
+        "  permissions  {}\n  created      {}\n  expires      {}",
+        record.permissions(),
+        date_and_time(record.created_at()),
+        expiry(record, now),
+    )
+}
+
+/// The date and time of the expiry, and the time until then.
+fn expiry(record: &TokenRecord, now: UtcDateTime) -> String {
+    let relative = relative::expiry(record.expires_at(), now);
+    match record.expires_at() {
+        Some(time) => format!("{}, {relative}", date_and_time(time)),
         None => relative,
     }
 }
 
-/// An error of a change: what was to be done, why it could not be, and what to do.
+fn date_and_time(time: UtcDateTime) -> String {
+    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    time.format(form).unwrap_or_else(|_| time.to_string())
+}
+
+/// An error of a change: what failed, why, and a hint.
 pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> String {
     match error {
         ChangeError::Store(error) => store_error(error),
-        // They say themselves what failed.
+        // The error says what failed.
         ChangeError::Invalid(NewTokenError::Random(_)) => error.to_string(),
         ChangeError::Invalid(_) | ChangeError::NameTaken { .. } => {
             format!("failed to {what}: {error}")
         }
-        ChangeError::NotFound { .. } | ChangeError::IdOrNameIsToken => {
-            format!("failed to {what}: {error}; see them with: {program} list")
+        ChangeError::NotFound { .. } => {
+            format!("failed to {what}: {error}; list the tokens with: {program} list")
         }
+        // A shell keeps arguments in its history, and other users of the machine can see them.
+        ChangeError::IdOrNameIsToken => format!(
+            "failed to {what}: the argument looks like a token; give the token's id or name, which this \
+             tells you: printf %s \"$TOKEN\" | {program} identify"
+        ),
         ChangeError::Ambiguous { .. } => {
-            format!("failed to {what}: {error}; give one of these ids in full")
+            format!("failed to {what}: {error}; give one of these ids")
         }
         ChangeError::Expired { id, .. } => {
             format!("failed to {what}: {error}: {program} rotate {id} --expires 90d")
@@ -61,7 +80,7 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
     }
 }
 
-/// An error of a store, with the names of users and a hint, for which the library does not look.
+/// An error of a store, with a hint and the names of users. The library does not look those up.
 pub(super) fn store_error(error: &StoreError) -> String {
     let Some(file_error) = error.downcast_ref() else { return error.to_string() };
     match file_error {
@@ -76,7 +95,7 @@ pub(super) fn store_error(error: &StoreError) -> String {
     }
 }
 
-/// What is wrong with the file `store`, or on the way to it, and what mends it.
+/// What is wrong with the file `store` or the path to it, and a hint.
 pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
     match problem {
         TrustProblem::ForeignOwner { path, owner, user } => {
@@ -88,20 +107,20 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
                 format!("the file `{}`", escape_path(path))
             };
             let [owner_name, user_name] = [*owner, *user].map(user_name);
-            // What root takes over, its owner's server cannot read any more.
-            let mend = if *user == 0 {
+            // If root took the file over, its owner's server could no longer read it.
+            let hint = if *user == 0 {
                 String::new()
             } else {
                 let chown = command(&format!("sudo chown {user}"), path);
-                format!("; if it is to be yours: {chown}")
+                format!("; to make it yours: {chown}")
             };
             format!(
                 "{it} belongs to {owner_name}, and this process runs as {user_name}; run it as \
-                 {owner_name}{mend}"
+                 {owner_name}{hint}"
             )
         }
         TrustProblem::ForeignLink { path, owner } => format!(
-            "`{}` is a link that {} made; see where it leads: {}; then remove it",
+            "`{}` is a link that {} made; see where it points: {}; then remove it",
             escape_path(path),
             user_name(*owner),
             command("ls -l", path),

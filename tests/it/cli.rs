@@ -7,9 +7,11 @@ mod change;
 mod check;
 mod create;
 mod delete;
+mod identify;
 #[cfg(target_os = "linux")]
 mod hints;
 mod list;
 mod rotate;
+mod signals;
 mod support;
 mod usage;

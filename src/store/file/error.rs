@@ -36,6 +36,23 @@ pub enum FileStoreError {
         "failed to find the token store: its path contains a token, which is not repeated here; name the file"
     )]
     PathHoldsToken,
+    /// The path of the store ends in a character that nobody can see.
+    #[error(
+        "failed to find the token store: its path ends in the invisible character U+{:04X} ({}); remove it, \
+         also from the variable or the file that the path comes from", u32::from(*.character), .character.escape_debug()
+    )]
+    PathEndsInvisibly {
+        /// The character.
+        character: char,
+    },
+    /// The path of the store is a URL. The error does not repeat it, because a URL may contain a password.
+    #[error(
+        "failed to find the token store: `{scheme}://` is a URL, but only the path of a file is supported here"
+    )]
+    PathIsUrl {
+        /// The scheme of the URL.
+        scheme: String,
+    },
     /// An operation on a file or directory failed.
     #[error("failed to {action} `{}`: {source}{}", escape_path(.path), hint(.source.kind()))]
     Io {

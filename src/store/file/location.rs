@@ -30,6 +30,14 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
     if redact::holds_token(&path.to_string_lossy()) {
         return Err(FileStoreError::PathHoldsToken);
     }
+    let text = path.to_string_lossy();
+    // A variable from a file with Windows line ends, or a pasted value, would name another, empty store.
+    if let Some(character) = text.chars().next_back().filter(|last| is_invisible(*last)) {
+        return Err(FileStoreError::PathEndsInvisibly { character });
+    }
+    if let Some((scheme, _)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
+        return Err(FileStoreError::PathIsUrl { scheme: scheme.to_owned() });
+    }
     if path.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator((*last).into())) {
         let source = io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -38,6 +46,16 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
         return Err(FileStoreError::io("open", path, source));
     }
     path::absolute(path).map_err(|source| FileStoreError::io("open", path, source))
+}
+
+fn is_invisible(character: char) -> bool {
+    character.is_whitespace() || redact::is_unprintable(character)
+}
+
+/// Whether the text is the scheme of a URL (RFC 3986 section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn locate(
@@ -60,6 +78,8 @@ fn require_absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, F
     if value.is_absolute() {
         return Ok(value);
     }
+    // It may be a URL, which has its own error.
+    absolute_path(&value)?;
     // The variable's name invites users to put a token into it, and errors are logged.
     let value = if redact::may_hold_token(&value.to_string_lossy()) {
         PathBuf::from(redact::REDACTED)

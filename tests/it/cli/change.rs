@@ -32,9 +32,9 @@ fn who_waits_for_another_process_says_so_and_goes_on() {
         0,
         "",
         str![[r#"
-Another process is changing the tokens: waiting for it.
+Another process is changing the tokens. Waiting for it.
 Deleted the token [ID] (one).
-Servers refuse it from now on.
+Servers refuse it from now on and end its open streams.
 
 "#]],
     );
@@ -47,7 +47,7 @@ fn who_has_waited_for_ten_seconds_gives_up() {
     let before = fs::read(home.store_path()).unwrap();
     let began = Instant::now();
     home.run(&["create"]).is(1, "", str![[r#"
-Another process is changing the tokens: waiting for it.
+Another process is changing the tokens. Waiting for it.
 error: failed to lock `[HOME]/.config/opencode/auth-tokens.json.lock`: another process or thread has held it for 10 s; end that process, or try again
 
 "#]]);
@@ -80,7 +80,7 @@ Created the token [ID] (ci).
   permissions  read,write,execute
   expires      [TIME], in 90 days
   stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)
-The token is shown only this once. With it in the variable TOKEN, try:
+The token is shown only this once. To try it, put it into the variable TOKEN and run:
   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
 warning: the token was created, but a power cut may undo that: the disk did not confirm it (Input/output error (os error 5))
 
@@ -103,14 +103,14 @@ warning: the token was created, but a power cut may undo that: the disk did not 
 }
 
 "#]], str![[r#"
-warning: the token was rotated, but a power cut may undo that and bring the old one back: the disk did not confirm it (Input/output error (os error 5))
+warning: the token was rotated, but a power cut may undo that and restore the old one: the disk did not confirm it (Input/output error (os error 5))
 
 "#]]);
 
     on_a_bad_disk(&home, &["delete", "ci"]).is(3, "", str![[r#"
 Deleted the token [ID] (ci).
-Servers refuse it from now on.
-warning: that was done, but a power cut may bring what was deleted back: the disk did not confirm it (Input/output error (os error 5))
+Servers refuse it from now on and end its open streams.
+warning: that was done, but a power cut may restore the deleted tokens: the disk did not confirm it (Input/output error (os error 5))
 
 "#]]);
     assert!(home.records().is_empty());

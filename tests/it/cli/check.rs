@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Home, set_mode, token};
+use super::support::{Answer, Home, set_mode, token};
 
 /// A user that every system has, and that these tests do not run as.
 const DAEMON: u32 = 1;
@@ -15,9 +15,9 @@ fn a_store_that_is_fine() {
     home.run(&["check"]).is(
         0,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: there is no file yet, so that no token is valid.
-Create one with: opencode-auth token create
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the file does not exist yet, so no token is valid.
+Create a token with: opencode-auth token create
 
 "#]],
         "",
@@ -28,9 +28,9 @@ Create one with: opencode-auth token create
     home.run(&["check"]).is(
         0,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can write to it.
-It holds no token.
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has no tokens.
 
 "#]],
         "",
@@ -39,9 +39,9 @@ It holds no token.
     home.run(&["check"]).is(
         0,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can write to it.
-It holds 1 token, none expired.
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 1 token, none expired.
 
 "#]],
         "",
@@ -54,10 +54,10 @@ It holds 1 token, none expired.
     home.run(&["check"]).is(
         0,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can write to it.
-It holds 3 tokens, 2 of them expired.
-Delete what is expired with: opencode-auth token delete --expired
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 3 tokens, 2 of them expired.
+Delete the expired tokens with: opencode-auth token delete --expired
 
 "#]],
         "",
@@ -71,10 +71,10 @@ fn everything_that_is_wrong_with_the_modes_is_told_at_once() {
     set_mode(&home.store_path(), 0o666);
     set_mode(&home.store_directory(), 0o777);
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: everybody can put files into its directory (mode 0777); first see that its tokens are yours, then: chmod o-w '[HOME]/.config/opencode'
 Wrong: others can write to it (mode 0666); first see that its tokens are yours, then: chmod go-w '[HOME]/.config/opencode/auth-tokens.json'
-Until that is mended the file is not used: servers do not start, or answer 503.
+Until this is fixed, servers do not start, or respond with 503.
 
 "#]], "");
     home.run(&["list"]).is(1, "", str![[r#"
@@ -89,13 +89,13 @@ fn a_format_that_is_wrong() {
     let home = Home::new();
     home.write("{\"version\": 2, \"tokens\": []}");
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 13: this is not version 1 of the format; it takes another version of this program; fix the file, or move it away to begin with an empty store
 
 "#]], "");
     home.write("");
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 1: the file is not one complete JSON object; fix the file, or move it away to begin with an empty store
 
 "#]], "");
@@ -104,9 +104,9 @@ Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`
     home.run(&["check"]).is(
         1,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: it is not a regular file; move it away, or name another file
-Until that is mended the file is not used: servers do not start, or answer 503.
+Until this is fixed, servers do not start, or respond with 503.
 
 "#]],
         "",
@@ -121,9 +121,9 @@ fn a_store_of_somebody_else_names_the_user_to_run_as() {
         return;
     }
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: it belongs to user 1 (daemon), and this process runs as user 0 (root); run it as user 1 (daemon)
-Until that is mended the file is not used: servers do not start, or answer 503.
+Until this is fixed, servers do not start, or respond with 503.
 
 "#]], "");
     home.run(&["create"]).is(1, "", str![[r#"
@@ -146,7 +146,7 @@ fn a_link_of_somebody_else_is_to_be_removed_and_not_to_be_given_away() {
         return;
     }
     home.run(&["list"]).is(1, "", str![[r#"
-error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json`: `[HOME]/.config/opencode/auth-tokens.json` is a link that user 1 (daemon) made; see where it leads: ls -l '[HOME]/.config/opencode/auth-tokens.json'; then remove it
+error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json`: `[HOME]/.config/opencode/auth-tokens.json` is a link that user 1 (daemon) made; see where it points: ls -l '[HOME]/.config/opencode/auth-tokens.json'; then remove it
 
 "#]]);
 }
@@ -163,9 +163,9 @@ error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json
 
 "#]]);
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Wrong: the directory `[HOME]` belongs to user 1 (daemon), and this process runs as user 0 (root); run it as user 1 (daemon)
-Until that is mended the file is not used: servers do not start, or answer 503.
+Until this is fixed, servers do not start, or respond with 503.
 
 "#]], "");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
@@ -180,10 +180,10 @@ fn a_lock_that_is_held_is_told() {
     answer.is(
         0,
         str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can write to it.
-It holds 1 token, none expired.
-Note: somebody is changing the tokens at the moment, or was stopped while at it: changes have to wait.
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 1 token, none expired.
+Note: another process is changing the tokens, or was stopped during a change. Other changes wait for it.
 
 "#]],
         "",
@@ -198,14 +198,54 @@ fn a_lock_file_that_is_none() {
     let lock = home.store_directory().join("auth-tokens.json.lock");
     symlink("elsewhere", &lock).unwrap();
     home.run(&["check"]).is(1, str![[r#"
-The tokens are in [HOME]/.config/opencode/auth-tokens.json
-Fine: its format is right, and nobody but you or root can write to it.
-It holds 1 token, none expired.
-Wrong: the lock file `[HOME]/.config/opencode/auth-tokens.json.lock` is not a regular file, so that tokens cannot be changed; move it away: mv '[HOME]/.config/opencode/auth-tokens.json.lock' '[HOME]/.config/opencode/auth-tokens.json.lock'.old
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 1 token, none expired.
+Wrong: the lock file `[HOME]/.config/opencode/auth-tokens.json.lock` is not a regular file, so tokens cannot be changed; move it away: mv '[HOME]/.config/opencode/auth-tokens.json.lock' '[HOME]/.config/opencode/auth-tokens.json.lock'.old
 
 "#]], "");
     home.run(&["create"]).is(1, "", str![[r#"
 error: failed to open the lock file `[HOME]/.config/opencode/auth-tokens.json.lock`: Too many levels of symbolic links (os error 40)
 
 "#]]);
+}
+
+#[test]
+fn a_variable_with_a_similar_name_is_pointed_out() {
+    let home = Home::new();
+    let mut command = home.command(&["check"]);
+    Answer::of(command.env("OPENCODE_AUTH_TOKEN", "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw")).is(0, str![[r#"
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Note: the variable OPENCODE_AUTH_TOKEN is set. It does not name the token file. The variable OPENCODE_AUTH_TOKENS does, with an S at the end.
+Fine: the file does not exist yet, so no token is valid.
+Create a token with: opencode-auth token create
+
+"#]], "");
+    for (arguments, variables, reason) in [
+        (&["check", "--store", "/srv/t.json"][..], &[][..], "named by --store"),
+        (&["check"], &[("OPENCODE_AUTH_TOKENS", "/srv/t.json")], "named by OPENCODE_AUTH_TOKENS"),
+    ] {
+        let answer = Answer::of(home.command(arguments).envs(variables.iter().copied()));
+        assert!(answer.stdout.starts_with(&format!("The token file is /srv/t.json ({reason}).\n")));
+    }
+}
+
+#[test]
+fn a_token_from_the_future_is_pointed_out_and_create_warns() {
+    let home = Home::new();
+    home.write(
+        &format!("{{\"version\": 1, \"tokens\": [{}]}}", token('a', "ci", None))
+            .replace("created_at\": \"20", "created_at\": \"90"),
+    );
+    let answer = home.run(&["check"]);
+    let note = "Note: the token aaaaaaaaaaaa (ci) was created in the future, at 90";
+    assert!(answer.stdout.contains(note), "{}", answer.stdout);
+    assert!(answer.stdout.ends_with("This clock or the one that created it is wrong.\n"));
+    for arguments in [&["create"][..], &["rotate", "ci", "--json"]] {
+        let answer = home.run(arguments);
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        assert!(answer.stderr.starts_with("warning: the clock reads 20"), "{}", answer.stderr);
+        let words = "Z, but the token aaaaaaaaaaaa (ci) was created at 90";
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+    }
 }

@@ -23,7 +23,7 @@ Created the token [ID].
   permissions  read,write,execute
   expires      [TIME], in 90 days
   stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)
-The token is shown only this once. With it in the variable TOKEN, try:
+The token is shown only this once. To try it, put it into the variable TOKEN and run:
   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
 
 "#]],
@@ -62,7 +62,7 @@ Created the token [ID] (a name).
   permissions  read,write
   expires      never
   stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)
-The token is shown only this once. With it in the variable TOKEN, try:
+The token is shown only this once. To try it, put it into the variable TOKEN and run:
   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
 
 "#]],

@@ -29,7 +29,7 @@ fn by_id_by_name_and_by_the_beginning_of_the_id() {
         "",
         str![[r#"
 Deleted the token [ID] (laptop).
-Servers refuse it from now on.
+Servers refuse it from now on and end its open streams.
 
 "#]],
     );
@@ -38,7 +38,7 @@ Servers refuse it from now on.
         "",
         str![[r#"
 Deleted the token [ID] (漢字).
-Servers refuse it from now on.
+Servers refuse it from now on and end its open streams.
 
 "#]],
     );
@@ -47,7 +47,7 @@ Servers refuse it from now on.
         "",
         str![[r#"
 Deleted the token [ID] (ci).
-Servers refuse it from now on.
+Servers refuse it from now on and end its open streams.
 
 "#]],
     );
@@ -72,7 +72,7 @@ fn several_at_once() {
         str![[r#"
 Deleted the token [ID] (laptop).
 Deleted the token [ID] (ci).
-Servers refuse them from now on.
+Servers refuse them from now on and end their open streams.
 
 "#]],
     );
@@ -83,20 +83,20 @@ Servers refuse them from now on.
 fn none_if_one_cannot_be_found() {
     let home = home();
     home.run(&["delete", "ci", "nobody"]).is(1, "", str![[r#"
-error: failed to delete any of these tokens: no token has the id or name `nobody`; see them with: opencode-auth token list
+error: failed to delete any of these tokens: no token has the id or name `nobody`; list the tokens with: opencode-auth token list
 
 "#]]);
     home.run(&["delete", "nobody"]).is(1, "", str![[r#"
-error: failed to delete the token: no token has the id or name `nobody`; see them with: opencode-auth token list
+error: failed to delete the token: no token has the id or name `nobody`; list the tokens with: opencode-auth token list
 
 "#]]);
     // Too short for the beginning of an id.
     home.run(&["delete", "aaaaa"]).is(1, "", str![[r#"
-error: failed to delete the token: no token has the id or name `aaaaa` (of the beginning of an id, at least 6 characters are needed); see them with: opencode-auth token list
+error: failed to delete the token: no token has the id or name `aaaaa` (of the beginning of an id, at least 6 characters are needed); list the tokens with: opencode-auth token list
 
 "#]]);
     home.run(&["delete", ""]).is(1, "", str![[r#"
-error: failed to delete the token: no token has the id or name ``; see them with: opencode-auth token list
+error: failed to delete the token: no token has the id or name ``; list the tokens with: opencode-auth token list
 
 "#]]);
     assert_left(&home, &["laptop", "ci", "漢字", "old"]);
@@ -114,7 +114,7 @@ fn an_ambiguous_beginning_shows_what_it_may_mean() {
     }));
     let answer = home.run(&["delete", "abcdef"]);
     answer.is(1, "", str![[r#"
-error: failed to delete the token: `abcdef` can mean several tokens: [ID] (one), [ID] (two); give one of these ids in full
+error: failed to delete the token: `abcdef` can mean several tokens: [ID] (one), [ID] (two); give one of these ids
 
 "#]]);
     assert!(answer.stderr.contains("abcdef000001 (one), abcdef000002 (two)"), "{}", answer.stderr);
@@ -130,7 +130,7 @@ fn what_is_expired() {
         str![[r#"
 Deleted the token [ID] (ci).
 Deleted the token [ID] (old).
-Servers refuse them from now on.
+Servers refuse them from now on and end their open streams.
 
 "#]],
     );
@@ -139,7 +139,7 @@ Servers refuse them from now on.
         0,
         "",
         str![[r#"
-No token is expired, and none was deleted.
+No token is expired. Nothing was deleted.
 
 "#]],
     );
@@ -184,7 +184,7 @@ fn a_token_given_as_its_own_name_is_not_repeated() {
     for key in [token.clone(), format!("Bearer {token}"), format!("{token}x")] {
         let answer = home.run(&["delete", &key]);
         answer.is(1, "", str![[r#"
-error: failed to delete the token: no token has this id or name: it looks like a token itself; give the token's id or its name; see them with: opencode-auth token list
+error: failed to delete the token: the argument looks like a token; give the token's id or name, which this tells you: printf %s "$TOKEN" | opencode-auth token identify
 
 "#]]);
         assert!(!answer.stderr.contains(&token[..8]), "{}", answer.stderr);
@@ -196,14 +196,14 @@ error: failed to delete the token: no token has this id or name: it looks like a
 fn nothing_is_made_where_there_is_nothing() {
     let home = Home::new();
     home.run(&["delete", "ci"]).is(1, "", str![[r#"
-error: failed to delete the token: no token has the id or name `ci`; see them with: opencode-auth token list
+error: failed to delete the token: no token has the id or name `ci`; list the tokens with: opencode-auth token list
 
 "#]]);
     home.run(&["delete", "--expired"]).is(
         0,
         "",
         str![[r#"
-No token is expired, and none was deleted.
+No token is expired. Nothing was deleted.
 
 "#]],
     );

@@ -84,7 +84,7 @@ fn json_has_the_records_and_no_digest() {
 fn nothing_to_list() {
     let home = Home::new();
     home.run(&["list"]).is(0, "", str![[r#"
-No tokens: the file `[HOME]/.config/opencode/auth-tokens.json` does not exist. Create one with: opencode-auth token create
+There are no tokens: the file `[HOME]/.config/opencode/auth-tokens.json` does not exist. Create a token with: opencode-auth token create
 
 "#]]);
     home.run(&["list", "--json"]).is(
@@ -97,7 +97,7 @@ No tokens: the file `[HOME]/.config/opencode/auth-tokens.json` does not exist. C
     );
     home.write(r#"{"version": 1, "tokens": []}"#);
     home.run(&["list"]).is(0, "", str![[r#"
-No tokens: the file `[HOME]/.config/opencode/auth-tokens.json` has none. Create one with: opencode-auth token create
+There are no tokens: the file `[HOME]/.config/opencode/auth-tokens.json` has none. Create a token with: opencode-auth token create
 
 "#]]);
 }
@@ -188,5 +188,25 @@ fn colours_are_for_terminals() {
     assert!(expired.starts_with(RED), "{coloured:?}");
     for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         assert!(!in_terminal(&home, &[plain]).contains('\u{1b}'), "{plain:?}");
+    }
+}
+
+#[test]
+fn a_token_that_a_file_has_as_a_name_is_not_shown() {
+    let secret = "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw";
+    let home = Home::with_tokens(&[token('a', secret, None), token('b', "ci", None)]);
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["check"],
+        &["delete", "cccccc"],
+        &["rotate", "aaaaaa"],
+        &["delete", "aaaaaa"],
+    ] {
+        let answer = home.run(arguments);
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(!said.contains(&secret[..16]), "{arguments:?}: {said}");
+        let shows_name = ["list", "rotate"].contains(&arguments[0]) || arguments[1..] == ["aaaaaa"];
+        assert_eq!(said.contains("<contains a token>"), shows_name, "{said}");
     }
 }

@@ -18,11 +18,11 @@ fn the_new_secret_works_and_the_old_one_does_not() {
 
 "#]],
         str![[r#"
-Rotated the token [ID] (ci): its old secret is refused from now on.
+Rotated the token [ID] (ci). Servers refuse the old secret from now on and end its open streams.
   permissions  read
   expires      [TIME], in 30 days
   stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)
-The token is shown only this once. With it in the variable TOKEN, try:
+The token is shown only this once. To try it, put it into the variable TOKEN and run:
   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
 
 "#]],
@@ -88,7 +88,7 @@ fn the_old_record_is_put_back_if_the_new_secret_could_not_be_written_out() {
     for arguments in [&["rotate", "ci"][..], &["rotate", "ci", "--json"]] {
         let answer = Answer::of(home.command(arguments).stdout(closed_pipe()));
         answer.is(1, "", str![[r#"
-error: failed to write the new token to standard output: Broken pipe (os error 32); the old one was put back and works as before
+error: failed to write the new token to standard output: Broken pipe (os error 32); the old one was restored and works as before
 
 "#]]);
         assert_eq!(fs::read_to_string(home.store_path()).unwrap(), before);
@@ -96,7 +96,7 @@ error: failed to write the new token to standard output: Broken pipe (os error 3
         let Some(full) = full_device() else { continue };
         let answer = Answer::of(home.command(arguments).stdout(full));
         answer.is(1, "", str![[r#"
-error: failed to write the new token to standard output: No space left on device (os error 28); the old one was put back and works as before
+error: failed to write the new token to standard output: No space left on device (os error 28); the old one was restored and works as before
 
 "#]]);
         assert_eq!(fs::read_to_string(home.store_path()).unwrap(), before);
@@ -108,7 +108,7 @@ error: failed to write the new token to standard output: No space left on device
 fn a_token_that_is_not_there_is_not_rotated() {
     let home = Home::with_tokens(&[token('a', "ci", None)]);
     home.run(&["rotate", "nobody"]).is(1, "", str![[r#"
-error: failed to rotate the token: no token has the id or name `nobody`; see them with: opencode-auth token list
+error: failed to rotate the token: no token has the id or name `nobody`; list the tokens with: opencode-auth token list
 
 "#]]);
     home.run(&["rotate"]).is(
@@ -125,7 +125,42 @@ For more information, try '--help'.
 "#]],
     );
     home.run(&["rotate", "oct_not-quite-a-token"]).is(1, "", str![[r#"
-error: failed to rotate the token: no token has this id or name: it looks like a token itself; give the token's id or its name; see them with: opencode-auth token list
+error: failed to rotate the token: the argument looks like a token; give the token's id or name, which this tells you: printf %s "$TOKEN" | opencode-auth token identify
 
 "#]]);
+}
+
+#[test]
+fn a_date_stays_and_expires_sets_another_one() {
+    let home = Home::new();
+    home.create(&["--name", "ci", "--expires", "9998-12-05"]);
+    let content = fs::read_to_string(home.store_path()).unwrap();
+    assert!(
+        content.contains(r#""expires_at": "9998-12-05T00:00:00Z", "fixed_expiry": true}"#),
+        "{content}"
+    );
+    for _ in 0..2 {
+        assert_eq!(home.run(&["rotate", "ci"]).code, 0);
+        assert_eq!(
+            home.records()[0].expires_at(),
+            Some(time::macros::utc_datetime!(9998-12-05 0:00))
+        );
+    }
+    assert_eq!(home.run(&["rotate", "ci", "--expires", "30d"]).code, 0);
+    let record = home.records().remove(0);
+    assert_eq!(record.expires_at(), Some(record.created_at() + Duration::days(30)));
+    let content = fs::read_to_string(home.store_path()).unwrap();
+    assert!(!content.contains("fixed_expiry"), "{content}");
+}
+
+#[test]
+fn an_expired_token_is_revived_only_by_expires() {
+    let home = Home::with_tokens(&[token('a', "ci", Some(-Duration::days(1)))]);
+    let before = fs::read(home.store_path()).unwrap();
+    home.run(&["rotate", "ci"]).is(1, "", str![[r#"
+error: failed to rotate the token: the token [ID] expired at [TIME]; give a new expiry to revive it: opencode-auth token rotate [ID] --expires 90d
+
+"#]]);
+    assert_eq!(fs::read(home.store_path()).unwrap(), before);
+    assert_eq!(home.run(&["rotate", "ci", "--expires", "1d"]).code, 0);
 }

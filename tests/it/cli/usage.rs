@@ -6,7 +6,8 @@ use snapbox::str;
 
 use super::support::{Answer, BINARY, Home, set_mode};
 
-const COMMANDS: [&str; 7] = ["create", "list", "delete", "rotate", "path", "check", "completions"];
+const COMMANDS: [&str; 8] =
+    ["create", "list", "delete", "rotate", "identify", "path", "check", "completions"];
 
 #[test]
 fn each_command_explains_itself_with_an_example_in_80_columns() {
@@ -25,18 +26,19 @@ fn each_command_explains_itself_with_an_example_in_80_columns() {
     home.run(&["create", "--help"]).is(
         0,
         str![[r#"
-Create a token, and print it this once
+Create a token and print it once
 
 Usage: opencode-auth token create [OPTIONS]
 
 Options:
-      --name <NAME>         A name for it, which no other token has
-      --permissions <LIST>  What it allows: any of read, write and execute, with
-                            commas between [default: read,write,execute]
-      --expires <WHEN>      When: 12h, 90d, 2w or 1y from now, on 2027-01-31, at
-                            a time as in RFC 3339, or never [default: 90d]
+      --name <NAME>         A name that no other token has
+      --permissions <LIST>  What the token allows: read, write and execute,
+                            separated by commas [default: read,write,execute]
+      --expires <WHEN>      When it expires: 12h, 90d, 2w or 1y from now,
+                            2027-01-31, a time in the form of RFC 3339,
+                            or never [default: 90d]
       --json                Print the token and its record as a JSON object
-      --store <PATH>        The file with the tokens [default:
+      --store <PATH>        The token file [default:
                             $OPENCODE_AUTH_TOKENS, else
                             $XDG_CONFIG_HOME/opencode/auth-tokens.json, else
                             ~/.config/opencode/auth-tokens.json]
@@ -52,26 +54,33 @@ Examples:
     home.run(&["--help"]).is(
         0,
         str![[r#"
-Create, list and delete the tokens that let clients in
+Create, list and delete the tokens that clients use
 
 Usage: opencode-auth token [OPTIONS] <COMMAND>
 
 Commands:
-  create       Create a token, and print it this once
-  list         List the tokens, without their secrets
-  delete       Delete tokens: servers refuse them from then on
-  rotate       Give a token a new secret: the old one stops at once
-  path         Print the path of the file with the tokens
-  check        Say what is wrong with the file, and change nothing
+  create       Create a token and print it once
+  list         List the tokens without their secrets [alias: ls]
+  delete       Delete tokens: servers refuse them at once [alias: rm]
+  rotate       Give a token a new secret: the old one stops working at once
+  identify     Say which token standard input holds
+  path         Print the path of the token file
+  check        Check the token file without changing it
   completions  Print completions for a shell
   help         Print this message or the help of the given subcommand(s)
 
 Options:
-      --store <PATH>  The file with the tokens [default:
+      --store <PATH>  The token file [default:
                       $OPENCODE_AUTH_TOKENS, else
                       $XDG_CONFIG_HOME/opencode/auth-tokens.json, else
                       ~/.config/opencode/auth-tokens.json]
   -h, --help          Print help
+
+Exit codes:
+  0  the command succeeded
+  1  it failed and changed nothing, or check found a problem
+  2  wrong usage
+  3  the change was made, but the disk did not confirm it
 
 "#]],
         "",
@@ -91,7 +100,7 @@ fn no_command_is_wrong_usage_and_shows_the_help() {
         str![[r#"
 error: unrecognized subcommand 'lst'
 
-  tip: a similar subcommand exists: 'list'
+  tip: some similar subcommands exist: 'ls', 'list'
 
 Usage: opencode-auth token [OPTIONS] <COMMAND>
 
@@ -299,5 +308,93 @@ fn a_token_in_the_wrong_place_is_not_repeated() {
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(!said.contains(&token[4..16]), "{arguments:?}: {said}");
         assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_path_that_ends_in_an_invisible_character_or_is_a_url_is_refused() {
+    let home = Home::new();
+    for (value, message) in [
+        (
+            "/srv/t.json\r",
+            r"its path ends in the invisible character U+000D (\r); remove it, also from the variable or the file that the path comes from",
+        ),
+        (
+            "/srv/t.json ",
+            "its path ends in the invisible character U+0020 ( ); remove it, also from the variable or the file that the path comes from",
+        ),
+        (
+            "/srv/t.json\n",
+            r"its path ends in the invisible character U+000A (\n); remove it, also from the variable or the file that the path comes from",
+        ),
+        (
+            "/srv/t.json\u{a0}",
+            r"its path ends in the invisible character U+00A0 (\u{a0}); remove it, also from the variable or the file that the path comes from",
+        ),
+        (
+            "/srv/t.json\u{200b}",
+            r"its path ends in the invisible character U+200B (\u{200b}); remove it, also from the variable or the file that the path comes from",
+        ),
+        ("file:///srv/t.json", "`file://` is a URL, but only the path of a file is supported here"),
+        (
+            "https://user:password@host/x",
+            "`https://` is a URL, but only the path of a file is supported here",
+        ),
+    ] {
+        let expected = format!("error: failed to find the token store: {message}\n");
+        for command in ["list", "create", "path", "check"] {
+            let answer = home.run(&[command, "--store", value]);
+            assert_eq!((answer.code, &*answer.stdout, &*answer.stderr), (1, "", &*expected));
+            let mut command = home.command(&[command]);
+            let answer = Answer::of(command.env("OPENCODE_AUTH_TOKENS", value));
+            assert_eq!((answer.code, &*answer.stdout, &*answer.stderr), (1, "", &*expected));
+        }
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_path_is_escaped_for_a_terminal_only() {
+    let home = Home::new();
+    let store = "/srv/\u{1b}[2J/t.json";
+    assert_eq!(home.run(&["path", "--store", store]).stdout, format!("{store}\n"));
+    if !super::support::can_run("script", &["-qec", "true", "/dev/null"]) {
+        return;
+    }
+    let mut script = home.program("script");
+    script.args(["-qec", &format!("{BINARY} token path --store \"$STORE\""), "/dev/null"]);
+    let answer = Answer::of(script.env("STORE", store));
+    assert_eq!(answer.stdout, "/srv/\\u{1b}[2J/t.json\r\n");
+}
+
+#[test]
+fn an_expiry_without_a_unit_gets_a_hint() {
+    let home = Home::new();
+    home.run(&["create", "--expires", "30"]).is(2, "", str![[r#"
+error: invalid value '30' for '--expires <WHEN>': the unit is missing: give 30d for days, 30h for hours, or 30w for weeks
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+#[test]
+fn ls_and_rm_are_list_and_delete() {
+    let home = Home::new();
+    home.create(&["--name", "ci"]);
+    assert_eq!(home.run(&["ls"]).stdout, home.run(&["list"]).stdout);
+    assert_eq!(home.run(&["rm", "ci"]).code, 0);
+    assert!(home.records().is_empty());
+}
+
+#[test]
+fn the_values_of_permissions_are_completed() {
+    let home = Home::new();
+    for shell in ["bash", "fish", "zsh"] {
+        let script = home.run(&["completions", shell]).stdout;
+        assert!(
+            script.contains("read,write,execute") || script.contains("read\\,write\\,execute"),
+            "{shell}"
+        );
     }
 }
