@@ -43,7 +43,7 @@ pub(super) fn check(path: &Path, reason: &str, program: &str) -> Findings {
     match trusted_records(path, &mut findings) {
         Ok(Some(records)) => describe(path, &records, program, &mut findings),
         Ok(None) => {
-            findings.line("Until this is fixed, servers do not start, or respond with 503.")
+            findings.line("Until this is fixed, servers do not start, or respond with 503.");
         }
         Err(error) => findings.wrong(&wording::store_error(&error)),
     }

@@ -47,7 +47,7 @@ impl<'c> Session<'c> {
         }
         require_output("create the token")?;
         let store = self.store.open()?;
-        self.warn_of_clock(&store);
+        warn_of_clock(&store);
         let hold = Hold::new();
         let (created, printed) = store
             .create_and(
@@ -80,8 +80,8 @@ impl<'c> Session<'c> {
     pub(super) fn rotate(&self, arguments: &Rotate) -> Result<Exit, Failure> {
         require_output("rotate the token")?;
         let store = self.store.open()?;
-        let id_or_name = self.resolve(&store, &arguments.id_or_name)?;
-        self.warn_of_clock(&store);
+        let id_or_name = resolve(&store, &arguments.id_or_name)?;
+        warn_of_clock(&store);
         let hold = Hold::new();
         let (rotated, printed) = store
             .rotate_and(
@@ -146,7 +146,7 @@ impl<'c> Session<'c> {
             let ids_or_names = arguments
                 .ids_or_names
                 .iter()
-                .map(|id_or_name| self.resolve(&store, id_or_name))
+                .map(|id_or_name| resolve(&store, id_or_name))
                 .collect::<Result<Vec<_>, _>>()?;
             let what = match ids_or_names[..] {
                 [_] => "delete the token",
@@ -171,7 +171,7 @@ impl<'c> Session<'c> {
 
     pub(super) fn identify(&self, arguments: &Identify) -> Result<Exit, Failure> {
         let store = self.store.open()?;
-        let record = self.presented(&store)?;
+        let record = presented(&store)?;
         if arguments.json {
             output::print_json(&record).map_err(not_written)?;
             return Ok(Exit::Done);
@@ -205,42 +205,6 @@ impl<'c> Session<'c> {
         let findings = check::check(&path, self.store.reason(), &self.program);
         output::print(findings.text.as_bytes()).map_err(not_written)?;
         Ok(if findings.is_fine { Exit::Done } else { Exit::Failed })
-    }
-
-    /// The id of the token on standard input, if the argument is `-`. Otherwise the argument.
-    fn resolve(&self, store: &FileTokenStore, id_or_name: &str) -> Result<String, Failure> {
-        if id_or_name == "-" {
-            self.presented(store).map(|record| record.id().to_string())
-        } else {
-            Ok(id_or_name.to_owned())
-        }
-    }
-
-    /// The record of the token on standard input.
-    fn presented(&self, store: &FileTokenStore) -> Result<TokenRecord, Failure> {
-        let digest = input::read_token()?.digest();
-        let records = store.list().map_err(|error| wording::store_error(&error))?;
-        records.into_iter().find(|record| *record.digest() == digest).ok_or_else(|| {
-            format!(
-                "the store `{}` does not have this token: it was deleted or rotated, or it belongs to \
-                 another store",
-                escape_path(store.path())
-            )
-        })
-    }
-
-    /// Warns if the clock is behind, because the expiry of a new token depends on it.
-    fn warn_of_clock(&self, store: &FileTokenStore) {
-        // If there is no file, there is nothing to compare with. A change reports all other errors.
-        let records = match store.path().exists() {
-            true => store.list().unwrap_or_default(),
-            false => Vec::new(),
-        };
-        if let Some(sign) = clock::behind(&records, UtcDateTime::now()) {
-            output::warn(format_args!(
-                "{sign}; set the clock, or the token may expire at a wrong time"
-            ));
-        }
     }
 
     fn failure(&self, what: &str, error: &ChangeError) -> Failure {
@@ -294,6 +258,39 @@ pub(super) fn path_to_token_commands(command: &Command) -> Option<&str> {
         return command.get_bin_name();
     }
     command.get_subcommands().find_map(path_to_token_commands)
+}
+
+/// The id of the token on standard input, if the argument is `-`. Otherwise the argument.
+fn resolve(store: &FileTokenStore, id_or_name: &str) -> Result<String, Failure> {
+    if id_or_name == "-" {
+        presented(store).map(|record| record.id().to_string())
+    } else {
+        Ok(id_or_name.to_owned())
+    }
+}
+
+/// The record of the token on standard input.
+fn presented(store: &FileTokenStore) -> Result<TokenRecord, Failure> {
+    let digest = input::read_token()?.digest();
+    let records = store.list().map_err(|error| wording::store_error(&error))?;
+    records.into_iter().find(|record| *record.digest() == digest).ok_or_else(|| {
+        format!(
+            "the store `{}` does not have this token: it was deleted or rotated, or it belongs to \
+             another store",
+            escape_path(store.path())
+        )
+    })
+}
+
+/// Warns if the clock is behind, because the expiry of a new token depends on it.
+fn warn_of_clock(store: &FileTokenStore) {
+    // If there is no file, there is nothing to compare with. A change reports all other errors.
+    let records = if store.path().exists() { store.list().unwrap_or_default() } else { Vec::new() };
+    if let Some(sign) = clock::behind(&records, UtcDateTime::now()) {
+        output::warn(format_args!(
+            "{sign}; set the clock, or the token may expire at a wrong time"
+        ));
+    }
 }
 
 /// A token is shown once. If its output is sure to be lost, nothing is changed.
