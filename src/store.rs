@@ -10,9 +10,9 @@ mod change;
 mod clock;
 pub(crate) mod document;
 mod file;
-mod index;
 mod memory;
 mod pair;
+mod records;
 mod snapshot;
 
 pub use self::change::{ChangeError, Created, Deleted, Durability, Rotated};
@@ -23,8 +23,8 @@ pub use self::file::{
 };
 #[cfg(feature = "cli")]
 pub(crate) use self::file::{absolute_path, lock_path};
-pub use self::index::Index as Records;
 pub use self::memory::MemoryTokenStore;
+pub use self::records::Records;
 pub use self::snapshot::{LeasedSnapshot, Refresh, Refreshed, Refresher};
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;

@@ -8,7 +8,7 @@ use time::UtcDateTime;
 use crate::record::{self, Expiry, NewToken, SHORTEST_ID_PREFIX, TokenRecord};
 use crate::redact;
 use crate::store::change::ChangeError;
-use crate::store::index::Index;
+use crate::store::records::Records;
 use crate::token::Token;
 
 /// Fields that this version does not know, kept as they are for the one that does.
@@ -112,7 +112,7 @@ impl Document {
         self.entries.iter().map(|entry| &entry.record)
     }
 
-    pub(crate) fn into_index(self) -> Index {
+    pub(crate) fn into_records(self) -> Records {
         self.entries.into_iter().map(|entry| entry.record).collect()
     }
 

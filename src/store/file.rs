@@ -26,12 +26,11 @@ pub(crate) use self::location::absolute_path;
 #[cfg(feature = "cli")]
 pub(crate) use self::lock::lock_path;
 use self::read::read_content;
-use self::refresh::LiveView;
 use self::update::{Waiting, update};
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
-use crate::store::{Lookup, StoreError, TokenStore};
+use crate::store::{LeasedSnapshot, Lookup, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
 const DEFAULT_WINDOW: Duration = Duration::from_millis(10);
@@ -71,7 +70,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// promises need a local file system: network file systems may show an old file for seconds.
 #[derive(Clone)]
 pub struct FileTokenStore {
-    live: Arc<LiveView>,
+    path: Arc<Path>,
+    snapshot: LeasedSnapshot,
     options: FileTokenStoreOptions,
 }
 
@@ -126,7 +126,7 @@ impl FileTokenStore {
     /// The store's file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.live.path()
+        &self.path
     }
 
     /// Creates a token. The answer holds the only copy of its secret.
@@ -301,14 +301,14 @@ impl FileTokenStore {
         let updated = update(self.path(), &waiting, change)?;
         let outcome = then(updated.outcome, updated.durability);
         // A snapshot from before the change may decide requests for this long.
-        thread::sleep(self.live.window().saturating_sub(updated.replaced_at.elapsed()));
+        thread::sleep(self.snapshot.lease().saturating_sub(updated.replaced_at.elapsed()));
         Ok(outcome)
     }
 }
 
 impl TokenStore for FileTokenStore {
     fn find(&self, digest: &TokenDigest) -> Lookup {
-        self.live.find(digest)
+        self.snapshot.find(digest)
     }
 }
 
@@ -360,8 +360,9 @@ impl FileTokenStoreOptions {
     ///
     /// As [`FileTokenStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
-        let live = LiveView::open(self::location::absolute_path(path.as_ref())?, self.window)?;
-        Ok(FileTokenStore { live: Arc::new(live), options: self })
+        let path = self::location::absolute_path(path.as_ref())?;
+        let snapshot = self::refresh::open(path.clone(), self.window)?;
+        Ok(FileTokenStore { path: path.into(), snapshot, options: self })
     }
 
     /// Opens the default store.

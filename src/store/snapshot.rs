@@ -1,17 +1,24 @@
 //! What a store that keeps its records in memory answers with, and for how long.
 
 use std::fmt;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_timer::Delay;
 use tokio::sync::Notify;
 
 use crate::store::clock::Moment;
-use crate::store::index::Index as Records;
+use crate::store::records::Records;
 use crate::store::{Lookup, LookupResult, StoreError, TokenStore};
 use crate::token::TokenDigest;
+
+/// How long a request waits for a refresh. Then nobody can tell whether its token is valid.
+const WAIT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The newest records of a store, kept in memory under a lease.
 ///
@@ -20,7 +27,8 @@ use crate::token::TokenDigest;
 /// > A snapshot may decide a request if and only if the refresh that produced it began no earlier than
 /// > the request's start minus the lease.
 ///
-/// A look-up that meets an older snapshot starts a refresh, or waits for the one under way. So a change
+/// A look-up that meets an older snapshot starts a refresh, or waits for the one under way, for at most
+/// 500 ms. So a change
 /// is seen by every request that starts later than one lease after the change, and a function that
 /// changes the store can promise more: if it returns one lease after its commit, every request that
 /// starts after it returned sees the change.
@@ -188,13 +196,20 @@ impl LeasedSnapshot {
         }
         let (this, digest) = (self.clone(), *digest);
         Lookup::pending(async move {
+            let mut time_limit = Delay::new(WAIT_LIMIT);
             loop {
                 // Made before the attempt, so that no end of a refresh is missed in between.
-                let ended = this.shared.ended.notified();
+                let mut ended = pin!(this.shared.ended.notified());
                 if let Some(snapshot) = this.refreshed(started) {
                     return snapshot.find(&digest);
                 }
-                ended.await;
+                let is_in_time = poll_fn(|context| match ended.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(true),
+                    Poll::Pending => Pin::new(&mut time_limit).poll(context).map(|()| false),
+                });
+                if !is_in_time.await {
+                    return Err(StoreError::new(TooSlow));
+                }
             }
         })
     }
@@ -210,16 +225,9 @@ impl LeasedSnapshot {
         if progress.is_under_way {
             return None;
         }
-        let began = Moment::now();
-        if let Some(refreshed) = shared.refresher.refresh_inline() {
-            let change = shared.publish(&mut progress, began, refreshed);
-            let snapshot = shared.newest.load_full();
-            drop(progress);
-            shared.announce(change);
-            return Some(snapshot);
-        }
         progress.is_under_way = true;
         drop(progress);
+        let began = Moment::now();
         shared.refresher.start(Refresh { snapshot: self.clone(), began, is_finished: false });
         // It may have ended on this thread.
         shared.deciding(started)
@@ -316,14 +324,6 @@ struct Change {
 ///
 /// A closure is one: see the example of [`LeasedSnapshot`].
 pub trait Refresher: Send + Sync {
-    /// Reads the store at once, if that is quicker than to start something else.
-    ///
-    /// It runs on the request's thread while other requests wait, so microseconds are fine and
-    /// milliseconds are not. By default nothing is read at once.
-    fn refresh_inline(&self) -> Option<Refreshed> {
-        None
-    }
-
     /// Starts a refresh elsewhere, such as in a task or a thread, and returns without waiting for it.
     fn start(&self, refresh: Refresh);
 }
@@ -412,6 +412,10 @@ impl fmt::Debug for Refresh {
 #[derive(Debug, thiserror::Error)]
 #[error("the refresh was given up before it ended")]
 struct Unfinished;
+
+#[derive(Debug, thiserror::Error)]
+#[error("failed to refresh the tokens in time: the store has not answered for {} ms", WAIT_LIMIT.as_millis())]
+struct TooSlow;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Records `tracing` events of the current thread.
+//! Records `tracing` events of the current thread, and those of stores, which may come from other threads.
 //!
 //! There is one subscriber for all threads, which records for those that asked for it. (Subscribers of
 //! single threads will not do: `tracing` may decide on a thread without one that nobody is interested.)
@@ -6,8 +6,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -30,6 +31,15 @@ impl Recorded {
 
 thread_local! {
     static RECORDER: RefCell<Option<Rc<RefCell<Vec<Recorded>>>>> = const { RefCell::new(None) };
+}
+
+/// The events that name a store, from all threads.
+static OF_STORES: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
+
+/// Takes the recorded events that name this store.
+pub fn take_of_store(path: &Path) -> Vec<Recorded> {
+    let path = path.to_str();
+    OF_STORES.lock().unwrap().extract_if(.., |event| event.field("store") == path).collect()
 }
 
 /// Installs the subscriber of all threads.
@@ -70,14 +80,18 @@ impl Drop for Recorder {
 }
 
 fn record(metadata: &Metadata<'_>, visit: impl FnOnce(&mut Fields)) {
-    let Some(recorder) = RECORDER.with_borrow(Clone::clone) else { return };
     let mut fields = Fields::default();
     visit(&mut fields);
-    recorder.borrow_mut().push(Recorded {
+    let recorded = Recorded {
         level: metadata.level().to_string(),
         target: metadata.target().to_owned(),
         fields: fields.0,
-    });
+    };
+    if recorded.field("store").is_some() {
+        OF_STORES.lock().unwrap().push(recorded.clone());
+    }
+    let Some(recorder) = RECORDER.with_borrow(Clone::clone) else { return };
+    recorder.borrow_mut().push(recorded);
 }
 
 #[derive(Default)]

@@ -1,352 +1,199 @@
-//! What requests see of a store's file, and how fresh it is.
+//! Reading a store's file again, for the requests that a server decides.
 //!
-//! One rule: *a view may decide a request if and only if the look that it came from began no earlier
-//! than the start of the request, less the window.* A writer waits that window out before it returns
-//! (see `file.rs`), so a revoked token is refused by the first request that starts after `delete`
-//! returned, at the price of one look a window instead of one a request.
-//!
-//! A look opens the file and asks for its stamp. The bytes are read again if the stamp differs or is
-//! too young to tell, and parsed only if they differ. Looks that take time (a large file; a file that
-//! is torn or missing, which may be an editor at work) are made off the runtime's workers.
+//! A refresh opens the file and takes its fingerprint. It reads the bytes if the fingerprint has changed
+//! or is racy, and parses them if they differ. It runs on a thread of its own: a disk that does not
+//! answer must not stop the runtime's workers, and the runtime's blocking pool may be full of tasks that
+//! wait for this very refresh.
 
-use std::mem;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::mem::{Discriminant, discriminant};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
-
+use crate::shell::escape_path;
 use crate::store::file::error::FileStoreError;
 use crate::store::file::fingerprint::Fingerprint;
-use crate::store::file::read::{MAX_SIZE, StoreFile, parse};
-use crate::store::index::Index;
-use crate::store::{Lookup, LookupResult, StoreError};
-use crate::token::TokenDigest;
+use crate::store::file::read::{GRACE_PERIOD, RETRY_INTERVAL, StoreFile, parse};
+use crate::store::{LeasedSnapshot, Records, Refresh, Refreshed, Refresher, StoreError};
 
-/// The largest file that is read on a runtime's worker, in bytes: reading and parsing one takes less
-/// than a millisecond or so.
-const MAX_SIZE_INLINE: u64 = 256 * 1024;
+/// Reads the store at `path` for the first time. A missing file is an empty store, at once.
+pub(crate) fn open(path: PathBuf, window: Duration) -> Result<LeasedSnapshot, StoreError> {
+    let name = escape_path(&path);
+    let reader = Arc::new(Mutex::new(Reader { path, last: None, outcome: None }));
+    let snapshot = LeasedSnapshot::new(&*name, window, FileRefresher(Arc::clone(&reader)));
+    if let Some(mut refresh) = snapshot.begin_refresh() {
+        let found = lock(&reader).read(&mut refresh);
+        match &found {
+            Refreshed::Records(records) => {
+                tracing::info!(store = name, tokens = records.len(), "token store is open");
+            }
+            Refreshed::Missing => {
+                tracing::warn!(store = name, "token store is missing: every token is refused");
+            }
+            Refreshed::Failed(error) => return Err(error.clone()),
+        }
+        refresh.finish(found);
+    }
+    Ok(snapshot)
+}
 
-/// How long a file may be torn or missing before that is what it is.
-const SETTLING: Duration = Duration::from_millis(100);
+struct FileRefresher(Arc<Mutex<Reader>>);
 
-/// How long to wait before looking again at a file that is torn or missing.
-const PAUSE: Duration = Duration::from_millis(1);
+impl Refresher for FileRefresher {
+    fn start(&self, refresh: Refresh) {
+        let reader = Arc::clone(&self.0);
+        let refresh = Arc::new(Mutex::new(Some(refresh)));
+        let taken = Arc::clone(&refresh);
+        let run = move || {
+            let Some(mut refresh) = lock(&taken).take() else { return };
+            let found = lock(&reader).read(&mut refresh);
+            refresh.finish(found);
+        };
+        let started = thread::Builder::new().name("opencode-auth-refresh".to_owned()).spawn(run);
+        let Err(error) = started else { return };
+        let refresh = lock(&refresh).take();
+        if let Some(refresh) = refresh {
+            let found = lock(&self.0).read_without_thread(error);
+            refresh.finish(found);
+        }
+    }
+}
 
-/// A store's file as requests see it.
-#[derive(Debug)]
-pub(crate) struct LiveView {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A refresh that panicked has published nothing, and the next one reads the file again.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads one store's file, and remembers what it found.
+struct Reader {
     path: PathBuf,
-    window: Duration,
-    view: ArcSwap<View>,
-    looker: Mutex<Looker>,
-    /// Tells those who wait that a look off the workers is done.
-    looked: Notify,
+    last: Option<LastRead>,
+    /// What the last refresh found.
+    outcome: Option<Discriminant<Refreshed>>,
 }
 
-/// What one look found.
-#[derive(Debug)]
-struct View {
-    /// The last start of a request that it may decide: when the look began, and the window. `None` if there is none.
-    last_start: Option<Instant>,
-    index: Result<Arc<Index>, StoreError>,
-}
-
-impl View {
-    fn may_decide(&self, started: Instant) -> bool {
-        self.last_start.is_none_or(|last_start| started <= last_start)
-    }
-
-    fn find(&self, digest: &TokenDigest) -> LookupResult {
-        match &self.index {
-            Ok(index) => Ok(index.find(digest)),
-            Err(error) => Err(error.clone()),
-        }
-    }
-}
-
-/// Whoever holds it looks; while a look is made off the workers, nobody else does.
-#[derive(Debug)]
-struct Looker {
-    memory: Memory,
-    is_away: bool,
-}
-
-impl LiveView {
-    /// Reads the file for the first time. A file that is missing is an empty store, at once.
-    pub(crate) fn open(path: PathBuf, window: Duration) -> Result<Self, StoreError> {
-        let mut memory = Memory::default();
-        let look_began = Instant::now();
-        let (look_began, index) = memory.settle(&path, look_began);
-        let view = View { last_start: look_began.checked_add(window), index: Ok(index?) };
-        Ok(Self {
-            path,
-            window,
-            view: ArcSwap::from_pointee(view),
-            looker: Mutex::new(Looker { memory, is_away: false }),
-            looked: Notify::new(),
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) const fn window(&self) -> Duration {
-        self.window
-    }
-
-    /// Looks a token up for a request that starts now.
-    pub(crate) fn find(self: &Arc<Self>, digest: &TokenDigest) -> Lookup {
-        let started = Instant::now();
-        let view = self.view.load();
-        if view.may_decide(started) {
-            return Lookup::Ready(view.find(digest));
-        }
-        drop(view);
-        self.look_and_find(started, digest)
-    }
-
-    #[cold]
-    fn look_and_find(self: &Arc<Self>, started: Instant, digest: &TokenDigest) -> Lookup {
-        if let Some(view) = self.fresh_view(started) {
-            return Lookup::Ready(view.find(digest));
-        }
-        let (this, digest) = (Arc::clone(self), *digest);
-        Lookup::pending(async move {
-            loop {
-                // Made before the look, so that no news is missed in between.
-                let looked = this.looked.notified();
-                if let Some(view) = this.fresh_view(started) {
-                    return view.find(&digest);
-                }
-                looked.await;
-            }
-        })
-    }
-
-    /// A view that may decide a request that started then; `None` if it takes a look off the workers,
-    /// which is then under way.
-    fn fresh_view(self: &Arc<Self>, started: Instant) -> Option<Arc<View>> {
-        let mut looker = self.looker();
-        // Others may have looked while this one waited.
-        let view = self.view.load_full();
-        if view.may_decide(started) {
-            return Some(view);
-        }
-        if looker.is_away {
-            return None;
-        }
-        let look_began = Instant::now();
-        let observation = looker.memory.look(&self.path, MAX_SIZE_INLINE);
-        if let Some(index) = looker.memory.settled(observation) {
-            let view = self.publish(look_began, index);
-            let change = looker.memory.change.take();
-            drop(looker);
-            announce(change);
-            return Some(view);
-        }
-        looker.is_away = true;
-        let away = Away { memory: mem::take(&mut looker.memory), live: Arc::clone(self) };
-        drop(looker);
-        if Handle::try_current().is_err() {
-            // No runtime's worker can be held up where there is none.
-            return Some(away.look(look_began));
-        }
-        // A thread of its own: the runtime's blocking pool may be full of what waits for this very answer.
-        let name = "opencode-auth-look".to_owned();
-        match thread::Builder::new().name(name).spawn(move || drop(away.look(look_began))) {
-            Ok(_) => None,
-            Err(error) => {
-                let error = FileStoreError::io("start a thread to read", &self.path, error);
-                Some(self.publish(look_began, Err(error.into())))
-            }
-        }
-    }
-
-    fn publish(&self, look_began: Instant, index: Result<Arc<Index>, StoreError>) -> Arc<View> {
-        let view = Arc::new(View { last_start: look_began.checked_add(self.window), index });
-        self.view.store(Arc::clone(&view));
-        view
-    }
-
-    fn looker(&self) -> MutexGuard<'_, Looker> {
-        // A look that panicked has published nothing, and the next one begins anew.
-        self.looker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A look off the workers. However it ends, even before it began, the looker comes back.
-struct Away {
-    memory: Memory,
-    live: Arc<LiveView>,
-}
-
-impl Away {
-    fn look(mut self, first_look_began: Instant) -> Arc<View> {
-        let (look_began, index) = self.memory.settle(&self.live.path, first_look_began);
-        let view = self.live.publish(look_began, index);
-        let change = self.memory.change.take();
-        // The looker comes back, and those who wait for the view are told of it.
-        drop(self);
-        announce(change);
-        view
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        let mut looker = self.live.looker();
-        looker.memory = mem::take(&mut self.memory);
-        looker.is_away = false;
-        drop(looker);
-        self.live.looked.notify_waiters();
-    }
-}
-
-/// What the last looks found.
-#[derive(Debug, Default)]
-struct Memory {
-    seen: Option<Seen>,
-    state: State,
-    /// What is to be announced when nobody waits for the looker any more: whoever listens to events may
-    /// be slow, or look up a token.
-    change: Option<Change>,
-}
-
-/// The file has settled to be something else.
-#[derive(Debug)]
-struct Change {
-    before: State,
-    now: State,
-    error: Option<StoreError>,
-}
-
-/// The content that the file had when it was good.
-#[derive(Debug)]
-struct Seen {
+/// The content of the file when it was last good.
+struct LastRead {
     fingerprint: Fingerprint,
-    /// Whether the stamp was old enough *when the bytes were read* that a later change is sure to show
-    /// in it. That it is old enough now says nothing of a change right after they were read.
-    stamp_tells: bool,
+    /// Whether the fingerprint was racy *when the bytes were read*. If it was, a change right after that
+    /// need not show in it, however old it is now.
+    was_racy: bool,
     bytes: Vec<u8>,
-    index: Arc<Index>,
+    records: Arc<Records>,
 }
 
-/// What the file has settled to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    New,
-    Good,
-    Missing,
-    Broken,
-}
-
-enum Observation {
-    Good(Arc<Index>),
-    Missing,
-    Broken(StoreError),
-    /// The file has to be read, and is larger than was to be read.
-    Large,
-}
-
-impl Memory {
-    /// Looks once.
-    fn look(&mut self, path: &Path, largest: u64) -> Observation {
-        self.try_look(path, largest).unwrap_or_else(|error| Observation::Broken(error.into()))
-    }
-
-    fn try_look(&mut self, path: &Path, largest: u64) -> Result<Observation, FileStoreError> {
-        let now = SystemTime::now();
-        let Some(file) = StoreFile::open(path)? else {
-            return Ok(Observation::Missing);
-        };
-        if let Some(seen) = self
-            .seen
-            .as_ref()
-            .filter(|seen| seen.stamp_tells && seen.fingerprint == file.fingerprint())
-        {
-            return Ok(Observation::Good(Arc::clone(&seen.index)));
-        }
-        if file.fingerprint().size() > largest {
-            return Ok(Observation::Large);
-        }
-        let fingerprint = file.fingerprint();
-        let bytes = file.read(path)?;
-        let index = match &self.seen {
-            Some(seen) if seen.bytes == bytes => Arc::clone(&seen.index),
-            _ => Arc::new(parse(path, &bytes)?.into_index()),
-        };
-        let stamp_tells = !fingerprint.is_racy(now);
-        self.seen = Some(Seen { fingerprint, stamp_tells, bytes, index: Arc::clone(&index) });
-        Ok(Observation::Good(index))
-    }
-
-    /// The index that an observation stands for, or the error; `None` if it may pass by itself.
-    fn settled(&mut self, observation: Observation) -> Option<Result<Arc<Index>, StoreError>> {
-        match (observation, self.state) {
-            (Observation::Good(index), _) => {
-                self.enter(State::Good, None);
-                Some(Ok(index))
-            }
-            (Observation::Missing, State::Missing) => Some(Ok(Arc::default())),
-            (Observation::Broken(error), State::Broken) => Some(Err(error)),
-            (Observation::Missing | Observation::Broken(_) | Observation::Large, _) => None,
-        }
-    }
-
-    /// Looks, and looks again while the file is torn or missing, until 100 ms after the first look.
-    /// Answers when the look began that decided, and what it found.
-    fn settle(
-        &mut self,
-        path: &Path,
-        first_look_began: Instant,
-    ) -> (Instant, Result<Arc<Index>, StoreError>) {
+impl Reader {
+    /// Reads the file. A partially written or missing file is retried within the grace period, unless
+    /// the last refresh found the same.
+    fn read(&mut self, refresh: &mut Refresh) -> Refreshed {
+        let began = Instant::now();
         loop {
-            let look_began = Instant::now();
-            let observation = self.look(path, MAX_SIZE);
-            let lasting = match &observation {
-                Observation::Missing if self.state == State::New => Some(State::Missing),
-                _ if look_began.duration_since(first_look_began) < SETTLING => None,
-                Observation::Missing => Some(State::Missing),
-                Observation::Broken(_) => Some(State::Broken),
-                Observation::Good(_) | Observation::Large => None,
-            };
-            if let Some(state) = lasting {
-                let error =
-                    if let Observation::Broken(error) = &observation { Some(error) } else { None };
-                self.enter(state, error);
+            refresh.begin_again();
+            let found = self.read_once().unwrap_or_else(|error| Refreshed::Failed(error.into()));
+            if self.is_settled(&found) || began.elapsed() >= GRACE_PERIOD {
+                self.outcome = Some(discriminant(&found));
+                return found;
             }
-            if let Some(index) = self.settled(observation) {
-                return (look_began, index);
-            }
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_INTERVAL);
         }
     }
 
-    fn enter(&mut self, state: State, error: Option<&StoreError>) {
-        let before = mem::replace(&mut self.state, state);
-        // The first look's outcome is the answer of `open`.
-        if before != state && before != State::New {
-            self.change = Some(Change { before, now: state, error: error.cloned() });
+    /// Reads the file once, on a request's thread, because there is no other thread to be had. A file
+    /// that would have to be retried counts as unreadable.
+    fn read_without_thread(&mut self, error: io::Error) -> Refreshed {
+        match self.read_once() {
+            Ok(found) if self.is_settled(&found) => found,
+            _ => {
+                let action = "start a thread to read";
+                Refreshed::Failed(FileStoreError::io(action, &self.path, error).into())
+            }
         }
+    }
+
+    fn is_settled(&self, found: &Refreshed) -> bool {
+        match (found, self.outcome) {
+            (Refreshed::Records(_), _) | (Refreshed::Missing, None) => true,
+            (_, outcome) => outcome == Some(discriminant(found)),
+        }
+    }
+
+    fn read_once(&mut self) -> Result<Refreshed, FileStoreError> {
+        let now = SystemTime::now();
+        let Some(file) = StoreFile::open(&self.path)? else { return Ok(Refreshed::Missing) };
+        let fingerprint = file.fingerprint();
+        if let Some(last) = &self.last
+            && !last.was_racy
+            && last.fingerprint == fingerprint
+        {
+            return Ok(Refreshed::Records(Arc::clone(&last.records)));
+        }
+        let bytes = file.read(&self.path)?;
+        let records = match &self.last {
+            Some(last) if last.bytes == bytes => Arc::clone(&last.records),
+            _ => Arc::new(parse(&self.path, &bytes)?.into_records()),
+        };
+        let was_racy = fingerprint.is_racy(now);
+        self.last = Some(LastRead { fingerprint, was_racy, bytes, records: Arc::clone(&records) });
+        Ok(Refreshed::Records(records))
     }
 }
 
-/// One event for each change of state.
-fn announce(change: Option<Change>) {
-    let Some(Change { before, now, error }) = change else { return };
-    match (now, error) {
-        (State::Good, _) if before == State::Missing => tracing::info!("token store is there"),
-        (State::Good, _) => tracing::info!("token store can be read again"),
-        (State::Missing, _) => tracing::warn!("token store is missing: every token is refused"),
-        (State::Broken, Some(error)) => {
-            tracing::error!(%error, "token store cannot be read: requests with a token are answered 503");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::NewToken;
+    use crate::store::{FileTokenStore, Lookup, LookupResult, TokenStore as _};
+    use crate::token::TokenDigest;
+
+    /// A store with one token, its reader, and a snapshot that every look-up has to refresh.
+    fn store() -> (tempfile::TempDir, Arc<Mutex<Reader>>, LeasedSnapshot, TokenDigest) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        let digest =
+            FileTokenStore::open(&path).unwrap().create(NewToken::new()).unwrap().token.digest();
+        let reader = Arc::new(Mutex::new(Reader { path, last: None, outcome: None }));
+        let refresher = FileRefresher(Arc::clone(&reader));
+        let snapshot = LeasedSnapshot::new("test", Duration::ZERO, refresher);
+        (directory, reader, snapshot, digest)
+    }
+
+    fn wait(lookup: Lookup) -> LookupResult {
+        let Lookup::Pending(lookup) = lookup else { panic!("a refresh takes a thread") };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(lookup)
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_stops_no_worker_and_is_an_error_in_time() {
+        let (_directory, reader, snapshot, digest) = store();
+        // The thread of the refresh waits for this as it would for the disk.
+        let stalled = lock(&reader);
+        let began = Instant::now();
+        let first = snapshot.find(&digest);
+        let second = snapshot.find(&digest);
+        assert!(began.elapsed() < Duration::from_millis(400), "a worker was held up");
+        for lookup in [first, second] {
+            let error = wait(lookup).unwrap_err().to_string();
+            assert!(error.ends_with("the store has not answered for 500 ms"), "{error}");
         }
-        (State::New | State::Broken, _) => {}
+        drop(stalled);
+        assert!(wait(snapshot.find(&digest)).unwrap().is_some());
+    }
+
+    #[test]
+    fn without_a_thread_a_good_file_is_read_and_another_is_an_error() {
+        let (_directory, reader, _snapshot, _digest) = store();
+        let mut reader = lock(&reader);
+        let no_thread = || io::ErrorKind::WouldBlock.into();
+        let Refreshed::Records(records) = reader.read_without_thread(no_thread()) else {
+            panic!("it is good")
+        };
+        assert_eq!(records.len(), 1);
+        std::fs::write(&reader.path, "torn").unwrap();
+        let Refreshed::Failed(error) = reader.read_without_thread(no_thread()) else {
+            panic!("it is torn")
+        };
+        assert!(error.to_string().starts_with("failed to start a thread to read"), "{error}");
     }
 }

@@ -148,26 +148,6 @@ fn a_snapshot_is_used_once_it_decides_a_request() {
 }
 
 #[test]
-fn a_quick_refresh_is_made_on_the_spot() {
-    struct Inline(TokenRecord);
-
-    impl Refresher for Inline {
-        fn refresh_inline(&self) -> Option<Refreshed> {
-            Some(records(&self.0).into())
-        }
-
-        fn start(&self, _: Refresh) {
-            panic!("it was refreshed inline");
-        }
-    }
-
-    let (_, record) = NewToken::new().issue(UtcDateTime::now()).unwrap();
-    let snapshot = LeasedSnapshot::new("test", Duration::ZERO, Inline(record.clone()));
-    assert!(at_once(snapshot.find(record.digest())).unwrap().is_some());
-    assert!(at_once(snapshot.find(record.digest())).unwrap().is_some());
-}
-
-#[test]
 fn a_refresh_that_ends_on_the_request_s_thread_is_not_waited_for() {
     let (_, record) = NewToken::new().issue(UtcDateTime::now()).unwrap();
     let digest = *record.digest();

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use opencode_auth::{FileTokenStore, Lookup, Token, TokenRecord, TokenStore as _};
+use opencode_auth::{FileTokenStore, Token, TokenRecord};
 use snapbox::{Assert, Redactions, assert::DEFAULT_ACTION_ENV};
 use tempfile::TempDir;
 use time::{Duration, UtcDateTime};
@@ -62,8 +62,7 @@ impl Home {
     #[track_caller]
     pub fn knows(&self, token: &str) -> bool {
         let token: Token = token.parse().unwrap();
-        let Lookup::Ready(found) = self.store().find(&token.digest()) else { panic!("pending") };
-        found.unwrap().is_some()
+        crate::support::store::accepts(&self.store(), &token)
     }
 
     /// `opencode-auth token <arguments>`, without this process's environment.

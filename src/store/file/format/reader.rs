@@ -14,7 +14,7 @@ use crate::hex;
 use crate::permission::{Permission, Permissions};
 use crate::record::{NewTokenError, TokenRecord};
 use crate::store::document::{Document, Entry, UnknownFields};
-use crate::store::index::DigestHasher;
+use crate::store::records::DigestHasher;
 use crate::timestamp;
 use crate::token::{TokenDigest, TokenId};
 

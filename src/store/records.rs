@@ -11,15 +11,27 @@ use crate::token::TokenDigest;
 
 /// The records of a store, by the digest of their tokens. Collect them from an iterator.
 #[derive(Debug, Default)]
-pub struct Index(HashMap<TokenDigest, Copies, BuildHasherDefault<DigestHasher>>);
+pub struct Records(HashMap<TokenDigest, Copies, BuildHasherDefault<DigestHasher>>);
 
-impl Index {
+impl Records {
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn find(&self, digest: &TokenDigest) -> Option<Arc<TokenRecord>> {
         self.0.get(digest).map(Copies::of_this_thread).cloned()
     }
 }
 
-impl FromIterator<TokenRecord> for Index {
+impl FromIterator<TokenRecord> for Records {
     fn from_iter<I: IntoIterator<Item = TokenRecord>>(records: I) -> Self {
         Self(records.into_iter().map(|record| (*record.digest(), Copies::new(record))).collect())
     }
