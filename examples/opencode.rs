@@ -8,7 +8,7 @@
 //! curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:4096/config
 //! ```
 //!
-//! All that is of this crate is in the lines marked with "auth".
+//! Everything that concerns this crate is in the lines marked "auth".
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use axum::Router;
 use axum::routing::{get, post};
 use clap::Parser;
-use opencode_auth::cli::TokenCommand; // auth
+use opencode_auth::cli::{Context, TokenCommand}; // auth
 use opencode_auth::{AuthLayer, FileTokenStore, Principal}; // auth
 
 /// A small opencode
@@ -26,10 +26,10 @@ use opencode_auth::{AuthLayer, FileTokenStore, Principal}; // auth
 enum Opencode {
     /// Start the server
     Serve {
-        /// The address to listen at; only this computer reaches the default
+        /// The address to listen on. Only this computer can reach the default
         #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
         hostname: IpAddr,
-        /// The port to listen at
+        /// The port to listen on
         #[arg(long, default_value_t = 4096)]
         port: u16,
     },
@@ -45,7 +45,10 @@ enum Auth {
 
 fn main() -> ExitCode {
     match Opencode::parse() {
-        Opencode::Auth(Auth::Token(command)) => command.run::<Opencode>().into(), // auth
+        Opencode::Auth(Auth::Token(command)) => {
+            let context = Context::new().url("http://127.0.0.1:4096/session"); // auth
+            command.run_with::<Opencode>(&context).into() // auth
+        }
         Opencode::Serve { hostname, port } => match serve(hostname, port) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -65,7 +68,7 @@ async fn serve(hostname: IpAddr, port: u16) -> Result<(), Box<dyn std::error::Er
         .layer(AuthLayer::new(FileTokenStore::open_default()?)); // auth
 
     let listener = tokio::net::TcpListener::bind((hostname, port)).await?;
-    println!("listening at http://{}", listener.local_addr()?);
+    println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
 }

@@ -175,11 +175,7 @@ impl TokenId {
     pub(crate) const LENGTH: usize = 12;
 
     /// Generates a random id.
-    ///
-    /// # Errors
-    ///
-    /// [`RandomError`] if the operating system provides no random bits.
-    pub fn generate() -> Result<Self, RandomError> {
+    pub(crate) fn generate() -> Result<Self, RandomError> {
         let mut random = [0; Self::LENGTH];
         SysRng.try_fill_bytes(&mut random).map_err(|source| RandomError(source.into()))?;
         Ok(Self(random.map(hex::digit)))

@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod create;
 mod delete;
+mod host;
 mod identify;
 #[cfg(target_os = "linux")]
 mod hints;

@@ -93,7 +93,7 @@ fn requests(token: &Token) -> Vec<Request<Body>> {
 }
 
 #[tokio::test]
-async fn no_log_and_no_answer_holds_a_token() {
+async fn no_log_and_no_response_contains_a_token() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

@@ -148,12 +148,13 @@ fn a_digest_is_the_sha_256_of_the_text() {
 
 #[test]
 fn an_id_is_12_lower_case_hexadecimal_characters() {
-    let id = TokenId::generate().unwrap();
+    let new_id = || NewToken::new().issue(UtcDateTime::now()).unwrap().1.id();
+    let id = new_id();
     assert!(id.as_str().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
     assert_eq!(id.to_string().parse(), Ok(id));
     assert_eq!(format!("{id:?}"), format!("TokenId({})", id.as_str()));
     assert_eq!(format!("{id:>14}"), format!("  {id}"));
-    assert_ne!(TokenId::generate().unwrap(), id);
+    assert_ne!(new_id(), id);
     for text in ["", "0123456789a", "0123456789abc", "0123456789aB", "0123456789ag", "éééééé"]
     {
         assert_eq!(text.parse::<TokenId>(), Err(ParseTokenIdError), "{text}");
@@ -252,7 +253,7 @@ fn a_record_is_expired_from_its_second_on() {
 }
 
 #[test]
-fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
+fn an_invalid_token_is_refused_and_nothing_is_created() {
     let store = MemoryTokenStore::new();
     let at = |time| NewToken::new().expires(Expiry::At(time));
     let name = |name: &str| NewToken::new().name(name);
@@ -295,7 +296,7 @@ fn a_token_that_cannot_be_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn a_record_of_ones_own_is_checked() {
+fn a_record_of_your_own_store_is_checked() {
     let (token, made) = NewToken::new().issue(utc_datetime!(2026-11-23 08:00)).unwrap();
     let new = |name, permissions, created_at, expires_at| {
         TokenRecord::new(made.id(), name, token.digest(), permissions, created_at, expires_at)

@@ -17,7 +17,7 @@ fn locked_home() -> (Home, File) {
 }
 
 #[test]
-fn who_waits_for_another_process_says_so_and_goes_on() {
+fn a_command_says_that_it_waits_for_another_process_and_continues() {
     let (home, lock) = locked_home();
     let began = Instant::now();
     let mut child = home.command(&["delete", "one"]).stderr(Stdio::piped()).spawn().unwrap();
@@ -42,7 +42,7 @@ Servers refuse it from now on and end its open streams.
 }
 
 #[test]
-fn who_has_waited_for_ten_seconds_gives_up() {
+fn a_command_gives_up_after_ten_seconds() {
     let (home, _lock) = locked_home();
     let before = fs::read(home.store_path()).unwrap();
     let began = Instant::now();
@@ -66,7 +66,7 @@ fn on_a_bad_disk(home: &Home, arguments: &[&str]) -> Answer {
 }
 
 #[test]
-fn what_the_disk_has_not_confirmed_is_done_and_a_warning_says_so() {
+fn an_unconfirmed_change_is_made_with_a_warning() {
     if !can_run("strace", &["-qq", "-e", "inject=fsync:error=EIO:when=2", "true"]) {
         return;
     }

@@ -10,7 +10,7 @@ use super::support::{Answer, Home, set_mode, token};
 const DAEMON: u32 = 1;
 
 #[test]
-fn a_store_that_is_fine() {
+fn a_good_store_is_fine() {
     let home = Home::new();
     home.run(&["check"]).is(
         0,
@@ -66,7 +66,7 @@ Delete the expired tokens with: opencode-auth token delete --expired
 }
 
 #[test]
-fn everything_that_is_wrong_with_the_modes_is_told_at_once() {
+fn all_wrong_modes_are_reported_at_once() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     set_mode(&home.store_path(), 0o666);
     set_mode(&home.store_directory(), 0o777);
@@ -85,7 +85,7 @@ error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json
 }
 
 #[test]
-fn a_format_that_is_wrong() {
+fn a_wrong_format_is_reported() {
     let home = Home::new();
     home.write("{\"version\": 2, \"tokens\": []}");
     home.run(&["check"]).is(1, str![[r#"
@@ -114,7 +114,7 @@ Until this is fixed, servers do not start, or respond with 503.
 }
 
 #[test]
-fn a_store_of_somebody_else_names_the_user_to_run_as() {
+fn the_store_of_another_user_names_that_user() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     if let Err(error) = chown(home.store_path(), Some(DAEMON), None) {
         eprintln!("skipped: only root can give a file away: {error}");
@@ -137,7 +137,7 @@ error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json
 }
 
 #[test]
-fn a_link_of_somebody_else_is_to_be_removed_and_not_to_be_given_away() {
+fn the_hint_for_a_link_of_another_user_removes_it() {
     let home = Home::new();
     fs::create_dir_all(home.store_directory()).unwrap();
     symlink("/etc/passwd", home.store_path()).unwrap();
@@ -152,7 +152,7 @@ error: failed to trust the token store `[HOME]/.config/opencode/auth-tokens.json
 }
 
 #[test]
-fn root_makes_no_store_in_the_home_of_somebody_else() {
+fn root_creates_no_store_in_the_home_of_another_user() {
     let home = Home::new();
     if let Err(error) = chown(home.path(), Some(DAEMON), None) {
         eprintln!("skipped: only root can give a directory away: {error}");
@@ -172,7 +172,7 @@ Until this is fixed, servers do not start, or respond with 503.
 }
 
 #[test]
-fn a_lock_that_is_held_is_told() {
+fn a_held_lock_is_reported() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     let lock = fs::File::create(home.store_directory().join("auth-tokens.json.lock")).unwrap();
     lock.lock().unwrap();
@@ -193,7 +193,7 @@ Note: another process is changing the tokens, or was stopped during a change. Ot
 }
 
 #[test]
-fn a_lock_file_that_is_none() {
+fn a_lock_file_that_is_not_a_file_is_reported() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     let lock = home.store_directory().join("auth-tokens.json.lock");
     symlink("elsewhere", &lock).unwrap();

@@ -9,7 +9,7 @@ use time::Duration;
 use super::support::{Answer, Home, closed_pipe, full_device};
 
 #[test]
-fn the_token_is_alone_on_standard_output_and_the_words_are_on_standard_error() {
+fn the_token_is_alone_on_standard_output() {
     let home = Home::new();
     let answer = home.run(&["create"]);
     answer.is(
@@ -74,7 +74,7 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 }
 
 #[test]
-fn json_has_the_token_and_its_record_and_nothing_else_is_said() {
+fn json_has_the_token_and_its_record() {
     let home = Home::new();
     let answer = home.run(&["create", "--name", "ci", "--permissions", "read", "--json"]);
     answer.is(
@@ -100,7 +100,7 @@ fn json_has_the_token_and_its_record_and_nothing_else_is_said() {
 }
 
 #[test]
-fn a_shell_takes_the_token_from_standard_output() {
+fn a_shell_captures_the_token() {
     let home = Home::new();
     let mut shell = home.program("sh");
     shell
@@ -109,7 +109,7 @@ fn a_shell_takes_the_token_from_standard_output() {
 }
 
 #[test]
-fn every_form_of_expiry_is_taken() {
+fn every_form_of_expiry_is_accepted() {
     let home = Home::new();
     for (form, lifetime) in [
         ("12h", Duration::hours(12)),
@@ -131,7 +131,7 @@ fn every_form_of_expiry_is_taken() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_wrong_usage() {
+fn unparsable_values_are_wrong_usage() {
     let home = Home::new();
     home.run(&["create", "--expires", "soon"]).is(2, "", str![[r#"
 error: invalid value 'soon' for '--expires <WHEN>': not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time in the form of RFC 3339, or never
@@ -177,7 +177,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn a_token_that_cannot_be_is_not_created() {
+fn an_invalid_token_is_not_created() {
     let home = Home::new();
     let token = home.create(&["--name", "laptop"]);
     let before = fs::read(home.store_path()).unwrap();
@@ -233,7 +233,7 @@ error: failed to create the token: a token's name is not secret, but this one ma
 }
 
 #[test]
-fn a_token_that_could_not_be_written_out_is_deleted_again() {
+fn a_token_that_cannot_be_printed_is_deleted_again() {
     let home = Home::new();
     home.create(&["--name", "other"]);
     for arguments in [&["create"][..], &["create", "--json"]] {
@@ -279,7 +279,7 @@ fn nothing_is_created_or_rotated_if_the_token_would_be_lost() {
 }
 
 #[test]
-fn nobody_to_tell_is_no_failure() {
+fn a_closed_standard_error_is_not_a_failure() {
     let home = Home::new();
     let answer = Answer::of(home.command(&["create"]).stderr(closed_pipe()).stdout(Stdio::piped()));
     answer.is(

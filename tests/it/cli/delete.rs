@@ -22,7 +22,7 @@ fn assert_left(home: &Home, names: &[&str]) {
 }
 
 #[test]
-fn by_id_by_name_and_by_the_beginning_of_the_id() {
+fn tokens_are_deleted_by_id_name_or_beginning_of_the_id() {
     let home = home();
     home.run(&["delete", "aaaaaaaaaaaa"]).is(
         0,
@@ -55,7 +55,7 @@ Servers refuse it from now on and end its open streams.
 }
 
 #[test]
-fn a_deleted_token_is_not_known_any_more() {
+fn a_deleted_token_is_unknown() {
     let home = Home::new();
     let secret = home.create(&["--name", "laptop"]);
     assert!(home.knows(&secret));
@@ -64,7 +64,7 @@ fn a_deleted_token_is_not_known_any_more() {
 }
 
 #[test]
-fn several_at_once() {
+fn several_tokens_are_deleted_at_once() {
     let home = home();
     home.run(&["delete", "ci", "laptop", "ci"]).is(
         0,
@@ -80,7 +80,7 @@ Servers refuse them from now on and end their open streams.
 }
 
 #[test]
-fn none_if_one_cannot_be_found() {
+fn nothing_is_deleted_if_one_token_is_not_found() {
     let home = home();
     home.run(&["delete", "ci", "nobody"]).is(1, "", str![[r#"
 error: failed to delete any of these tokens: no token has the id or name `nobody`; list the tokens with: opencode-auth token list
@@ -103,7 +103,7 @@ error: failed to delete the token: no token has the id or name ``; list the toke
 }
 
 #[test]
-fn an_ambiguous_beginning_shows_what_it_may_mean() {
+fn an_ambiguous_beginning_lists_the_candidates() {
     let tokens = [token('a', "one", None), token('b', "two", None)];
     let home = Home::with_tokens(&tokens.map(|token| {
         token.replacen("aaaaaaaaaaaa", "abcdef000001", 1).replacen(
@@ -122,7 +122,7 @@ error: failed to delete the token: `abcdef` can mean several tokens: [ID] (one),
 }
 
 #[test]
-fn what_is_expired() {
+fn expired_tokens_are_deleted() {
     let home = home();
     home.run(&["delete", "--expired"]).is(
         0,
@@ -147,7 +147,7 @@ No token is expired. Nothing was deleted.
 }
 
 #[test]
-fn it_has_to_be_said_which() {
+fn delete_requires_an_argument() {
     let home = home();
     home.run(&["delete"]).is(
         2,
@@ -178,7 +178,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn a_token_given_as_its_own_name_is_not_repeated() {
+fn a_token_given_as_a_name_is_not_repeated() {
     let home = Home::new();
     let token = home.create(&[]);
     for key in [token.clone(), format!("Bearer {token}"), format!("{token}x")] {
@@ -193,7 +193,7 @@ error: failed to delete the token: the argument looks like a token; give the tok
 }
 
 #[test]
-fn nothing_is_made_where_there_is_nothing() {
+fn deleting_from_a_missing_store_creates_nothing() {
     let home = Home::new();
     home.run(&["delete", "ci"]).is(1, "", str![[r#"
 error: failed to delete the token: no token has the id or name `ci`; list the tokens with: opencode-auth token list

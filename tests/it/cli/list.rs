@@ -81,7 +81,7 @@ fn json_has_the_records_and_no_digest() {
 }
 
 #[test]
-fn nothing_to_list() {
+fn an_empty_list_says_so() {
     let home = Home::new();
     home.run(&["list"]).is(0, "", str![[r#"
 There are no tokens: the file `[HOME]/.config/opencode/auth-tokens.json` does not exist. Create a token with: opencode-auth token create
@@ -123,7 +123,7 @@ fn reading_takes_no_lock_and_writes_nothing() {
 }
 
 #[test]
-fn a_read_only_file_system_is_no_obstacle() {
+fn tokens_on_a_read_only_file_system_are_listed() {
     let home = home();
     let script =
         r#"cd "$1" && mount --bind . . && mount -o remount,bind,ro . && opencode-auth token list"#;
@@ -138,7 +138,7 @@ fn a_read_only_file_system_is_no_obstacle() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_failure() {
+fn closing_the_pipe_early_is_not_a_failure() {
     Answer::of(home().command(&["list"]).stdout(closed_pipe())).is(0, "", "");
     let Some(full) = super::support::full_device() else { return };
     Answer::of(home().command(&["list"]).stdout(full)).is(

@@ -74,7 +74,7 @@ fn json_has_the_token_and_its_record() {
 }
 
 #[test]
-fn the_old_record_is_put_back_if_the_new_secret_could_not_be_written_out() {
+fn the_old_record_is_restored_if_the_new_secret_cannot_be_printed() {
     let home = Home::new();
     let old = home.create(&["--name", "ci"]);
     // What a later version may keep in the file is put back as well.
@@ -105,7 +105,7 @@ error: failed to write the new token to standard output: No space left on device
 }
 
 #[test]
-fn a_token_that_is_not_there_is_not_rotated() {
+fn a_missing_token_is_not_rotated() {
     let home = Home::with_tokens(&[token('a', "ci", None)]);
     home.run(&["rotate", "nobody"]).is(1, "", str![[r#"
 error: failed to rotate the token: no token has the id or name `nobody`; list the tokens with: opencode-auth token list

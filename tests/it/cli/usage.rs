@@ -142,7 +142,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn the_file_is_the_one_that_was_named_last() {
+fn the_option_wins_over_the_variables() {
     let home = Home::new();
     let path = |arguments: &[&str], variables: &[(&str, &str)]| {
         Answer::of(home.command(&[&["path"], arguments].concat()).envs(variables.iter().copied()))
