@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use opencode_auth::{AuthLayer, FileTokenStore, Policy, Token};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use opencode_auth::{AuthLayer, CredentialSources, FileTokenStore, Policy, Token};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
@@ -51,6 +53,7 @@ pub struct Group<'a> {
 
 pub struct Cases {
     requests: Vec<Case>,
+    carriers: Vec<Case>,
     refusals: Vec<Case>,
     decisions: Vec<Case>,
     threads: Vec<Case>,
@@ -73,6 +76,7 @@ impl Cases {
         std::thread::sleep(Duration::from_secs(4));
         Self {
             requests: requests(&stores),
+            carriers: carriers(&stores[0]),
             refusals: refusals(&stores[0]),
             decisions: decisions(&stores),
             threads: threads(&stores[0]),
@@ -80,9 +84,10 @@ impl Cases {
         }
     }
 
-    pub fn groups(&self) -> [Group<'_>; 4] {
+    pub fn groups(&self) -> [Group<'_>; 5] {
         [
             Group { name: "allowed requests", cases: &self.requests },
+            Group { name: "carriers", cases: &self.carriers },
             Group { name: "refused requests", cases: &self.refusals },
             Group { name: "decisions", cases: &self.decisions },
             Group { name: "threads", cases: &self.threads },
@@ -120,6 +125,38 @@ fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// The same request with its token in each of the places, all of which are switched on.
+fn carriers((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
+    let secret = token.expose_secret();
+    let basic = STANDARD.encode(format!("opencode:{secret}"));
+    let own = HeaderName::from_static("x-opencode-token");
+    let sources = CredentialSources::opencode().header(own.clone());
+    let app = || served(router().layer(AuthLayer::new(store.clone()).credentials(sources.clone())));
+    let with = |path: String, header: Option<(HeaderName, String)>| {
+        let mut template = Template::new("/config", None);
+        template.uri = path.parse().unwrap();
+        if let Some((name, value)) = header {
+            template.headers.insert(name, value.parse().unwrap());
+        }
+        template
+    };
+    let path = || "/config".to_owned();
+    [
+        ("carrier: Bearer", with(path(), Some((AUTHORIZATION, format!("Bearer {secret}"))))),
+        ("carrier: Basic", with(path(), Some((AUTHORIZATION, format!("Basic {basic}"))))),
+        ("carrier: header", with(path(), Some((own.clone(), secret.to_owned())))),
+        ("carrier: query, token", with(format!("/config?auth_token={secret}"), None)),
+        ("carrier: query, base64", with(format!("/config?a=b&auth_token={basic}"), None)),
+        (
+            "carrier: WebSocket protocol",
+            with(path(), Some((SEC_WEBSOCKET_PROTOCOL, format!("bearer, {secret}")))),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, template)| request_case(name.to_owned(), app(), template, StatusCode::OK))
+    .collect()
 }
 
 fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {

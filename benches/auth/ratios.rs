@@ -11,8 +11,9 @@ const TIMES_ON_THREADS: u64 = 5_000;
 /// Prints, for each case, the median of its time and the median of its ratios, each of them to the cases
 /// of the same round.
 pub fn print(cases: &Cases) {
-    let [requests, refusals, decisions, threads] = cases.groups();
-    let alone: Vec<&Case> = requests.cases.iter().chain(refusals.cases).collect();
+    let [requests, carriers, refusals, decisions, threads] = cases.groups();
+    let alone: Vec<&Case> =
+        requests.cases.iter().chain(carriers.cases).chain(refusals.cases).collect();
     table("requests", &alone, TIMES, &[BARE, STATIC, "layer, 1 token"]);
     let decisions: Vec<&Case> = decisions.cases.iter().collect();
     table("decisions", &decisions, TIMES, &[DIGEST, NOTHING, "decision, 1 token"]);

@@ -575,3 +575,40 @@ async fn an_event_stream_of_axum_ends_cleanly_over_http_1_and_2() {
     assert_eq!(tokio::time::timeout(limit, end).await.expect("the stream goes on"), None);
     server.abort();
 }
+
+#[tokio::test]
+#[ignore = "takes three minutes; TESTING.md has its figures"]
+async fn each_of_a_thousand_deletions_ends_its_stream_within_250_ms() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileTokenStore::open(directory.path().join("auth-tokens.json")).unwrap();
+    let (app, _) = endless(store.clone());
+    let mut took = Vec::new();
+    for round in 0..1_000_u64 {
+        let created = store.create(NewToken::new()).unwrap();
+        let mut body = open(&app, bearer("GET", "/event", &created.token)).await;
+        // At each phase of the poll.
+        tokio::time::sleep(Duration::from_millis(round * 37 % 100)).await;
+        let id = created.record.id();
+        let deleting = store.clone();
+        let deleted = tokio::task::spawn_blocking(move || {
+            let _ = deleting.delete(id.as_str()).unwrap();
+            Instant::now()
+        });
+        let ended = async {
+            assert!(body.frame().await.is_none());
+            Instant::now()
+        };
+        let (deleted, ended) = tokio::join!(deleted, ended);
+        took.push(ended.saturating_duration_since(deleted.unwrap()));
+    }
+    took.sort_unstable();
+    for bound in (25..=250).step_by(25) {
+        let bound = Duration::from_millis(bound);
+        let count = took
+            .iter()
+            .filter(|took| **took < bound && **took + Duration::from_millis(25) >= bound);
+        println!("{:>4} to {:>3} ms: {}", bound.as_millis() - 25, bound.as_millis(), count.count());
+    }
+    println!("median {:?}, 99 % {:?}, longest {:?}", took[500], took[990], took[999]);
+    assert!(took[999] < Duration::from_millis(250), "{:?}", took[999]);
+}
