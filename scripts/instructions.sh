@@ -1,6 +1,6 @@
 #!/bin/sh
-# Counts the instructions that one run of each case of `cargo bench --bench auth` takes, with valgrind:
-# what two runs of different length differ by. Other work on the machine does not change the figures.
+# Counts the instructions of one run of each case of `cargo bench --bench auth`, with valgrind: the difference of
+# two runs of different length. Other work on the machine does not change the figures.
 #
 #   scripts/instructions.sh                         the usual cases
 #   scripts/instructions.sh 'layer, 1 token' ...    these
@@ -15,7 +15,7 @@ count() {
 
 if [ $# = 0 ]; then
     set -- 'bare router' 'tower-http, one static token' 'layer, 1 token' 'around the router, 1 token' \
-        'refused: absent' 'refused: unknown' 'refused: insufficient' \
+        'denied: absent' 'denied: unknown' 'denied: insufficient' \
         'one SHA-256 of a token' 'decision, 1 token'
 fi
 for name; do

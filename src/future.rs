@@ -12,7 +12,7 @@ use tower::Service;
 
 use crate::credentials::Credential;
 use crate::drain::Drain;
-use crate::guard::{Allowed, Config, Refused, admit, deny};
+use crate::guard::{Allowed, Config, Denied, admit, deny};
 use crate::permission::Permissions;
 use crate::policy::Decision;
 use crate::store::LookupFuture;
@@ -63,14 +63,14 @@ impl<S: Service<Request<B>>, B, M> ResponseFuture<S, B, M> {
     pub(crate) fn denied(
         request: Request<B>,
         decision: &Decision,
-        refused: impl Into<Refused>,
+        denied: impl Into<Denied>,
         config: &Config,
         watch: &Arc<Watch>,
     ) -> Self
     where
         B: HttpBody,
     {
-        Self::new(State::denied(request, decision, refused, config, watch))
+        Self::new(State::denied(request, decision, denied, config, watch))
     }
 
     pub(crate) fn looking_up(pending: PendingLookup<S, B>) -> Self {
@@ -82,11 +82,11 @@ impl<S, B: HttpBody, F> State<S, B, F> {
     fn denied(
         request: Request<B>,
         decision: &Decision,
-        refused: impl Into<Refused>,
+        denied: impl Into<Denied>,
         config: &Config,
         watch: &Arc<Watch>,
     ) -> Self {
-        let response = deny(config, &request, decision, refused);
+        let response = deny(config, &request, decision, denied);
         let limits = config.denial_drain;
         if limits.apply_to(&request) {
             let watch = Arc::clone(watch);
@@ -138,7 +138,7 @@ where
                     } = *pending;
                     match admit(&mut request, found, credential, required, &watch) {
                         Ok(allowed) => State::Called { future: service.call(request), allowed },
-                        Err(refused) => State::denied(request, &decision, refused, &config, &watch),
+                        Err(denied) => State::denied(request, &decision, denied, &config, &watch),
                     }
                 }
             };

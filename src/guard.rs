@@ -67,9 +67,9 @@ pub(crate) fn admit<B: 'static>(
     credential: Credential,
     required: Permissions,
     watch: &Arc<Watch>,
-) -> Result<Allowed, Refused> {
-    let record = found
-        .map_err(|error| Refused { denial: Denial::StoreUnavailable, failure: Some(error) })?;
+) -> Result<Allowed, Denied> {
+    let record =
+        found.map_err(|error| Denied { denial: Denial::StoreUnavailable, failure: Some(error) })?;
     let record = authorize(record, required, SystemTime::now())?;
     let Credential { digest, carrier, select } = credential;
     let subject = Subject { digest, id: record.id(), required };
@@ -109,12 +109,12 @@ impl Allowed {
 }
 
 /// A denial, and why the store could not tell if that is the reason.
-pub(crate) struct Refused {
+pub(crate) struct Denied {
     denial: Denial,
     failure: Option<StoreError>,
 }
 
-impl From<Denial> for Refused {
+impl From<Denial> for Denied {
     fn from(denial: Denial) -> Self {
         Self { denial, failure: None }
     }
@@ -125,9 +125,9 @@ pub(crate) fn deny<B>(
     config: &Config,
     request: &Request<B>,
     decision: &Decision,
-    refused: impl Into<Refused>,
+    denied: impl Into<Denied>,
 ) -> Response<Bytes> {
-    let Refused { mut denial, failure } = refused.into();
+    let Denied { mut denial, failure } = denied.into();
     if let Denial::PermissionMissing { doubt, .. } = &mut denial {
         *doubt = decision.doubt();
     }

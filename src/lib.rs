@@ -60,13 +60,13 @@
 //!   that is not known too, and a store that cannot be read is answered 503, never "yes" and never "no".
 //! - A revoked token is refused by the first request that starts after
 //!   [`delete`](FileTokenStore::delete) returned, in whichever process.
+//! - Open streams end with their token. A handler of a WebSocket waits for [`Principal::ended`].
 //! - No secret is in a log, an error, a `Debug` output or the file, which holds SHA-256 digests.
 //!
 //! # What it is not
 //!
 //! There are no users, sessions, roles, OAuth or JWT; no TLS; no rate limiting, since tokens of 128 bits
-//! cannot be guessed. Not yet: open event streams and web sockets outlive the revocation of their
-//! token; browsers cannot set the header on `EventSource` and `WebSocket`; there is no `Basic`.
+//! cannot be guessed.
 
 mod redact;
 mod shell;

@@ -71,7 +71,7 @@ where
         match store.find(&credential.digest) {
             Lookup::Ready(found) => match admit(&mut request, found, credential, required, watch) {
                 Ok(allowed) => ResponseFuture::called(self.inner.call(request), allowed),
-                Err(refused) => ResponseFuture::denied(request, &decision, refused, config, watch),
+                Err(denied) => ResponseFuture::denied(request, &decision, denied, config, watch),
             },
             Lookup::Pending(lookup) => {
                 let (watch, config) = (Arc::clone(watch), Arc::clone(config));

@@ -16,9 +16,9 @@ use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
 const REQUESTS: u64 = 100;
 
-/// The box that the principal is put into, and a larger table of extensions in place of the router's.
+/// The box of the principal, and a larger table of extensions than the router's.
 const INSIDE: u64 = 2;
-/// The box alone: the table is large enough from the start.
+/// The box alone: the table starts large enough.
 const AROUND: u64 = 1;
 /// The box and a table of extensions, which nothing else needs.
 const ALONE: u64 = 3;
@@ -34,7 +34,7 @@ impl Guarded {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auth-tokens.json");
         let token = FileTokenStore::open(&path).unwrap().create(NewToken::new()).unwrap().token;
-        // No look at the file during the test, for a look allocates.
+        // A refresh allocates, so there is none during the test.
         let window = std::time::Duration::from_secs(3600);
         let store = FileTokenStore::options().freshness_window(window).open(&path).unwrap();
         Self { store, token, _directory: directory }
@@ -47,7 +47,7 @@ impl Guarded {
             .unwrap()
     }
 
-    /// How often a service asks for memory to answer one request, on average.
+    /// How many allocations a service makes for one request, on average.
     fn allocations<S>(&self, service: &S) -> u64
     where
         S: Service<Request<Body>, Response = Response> + Clone,
@@ -63,7 +63,7 @@ impl Guarded {
     }
 }
 
-/// A service in another's place, which costs what any layer there costs.
+/// A layer that does nothing. It costs what any layer costs in its place.
 #[derive(Clone)]
 struct Through<S>(S);
 

@@ -28,24 +28,24 @@ pub const STATIC: &str = "tower-http, one static token";
 pub const DIGEST: &str = "one SHA-256 of a token";
 pub const NOTHING: &str = "a service that does nothing";
 
-/// Each with the name it has in the names of cases.
+/// Each with its suffix in the names of cases.
 const POLICIES: [(&str, MakePolicy); 2] = [("", Policy::default), (", opencode", Policy::opencode)];
 
 type MakePolicy = fn() -> Policy;
 
-/// How many requests are made before they are sent, so that making them is not measured.
+/// How many requests are built before they are sent, so that building them is not measured.
 const BATCH: u64 = 64;
 
 /// How many requests a new thread sends before it is measured.
 const WARM_UP: u64 = 20 * BATCH;
 
-/// Something to measure: how long that many times take.
+/// Something to measure: the time of so many runs.
 pub struct Case {
     pub name: String,
     pub run: Box<dyn Fn(u64) -> Duration>,
 }
 
-/// What stands together in the report.
+/// Cases that are reported together.
 pub struct Group<'a> {
     pub name: &'static str,
     pub cases: &'a [Case],
@@ -54,7 +54,7 @@ pub struct Group<'a> {
 pub struct Cases {
     requests: Vec<Case>,
     carriers: Vec<Case>,
-    refusals: Vec<Case>,
+    denials: Vec<Case>,
     decisions: Vec<Case>,
     threads: Vec<Case>,
     _directory: TempDir,
@@ -72,12 +72,12 @@ impl Cases {
                 (*name, token, FileTokenStore::open(&path).unwrap())
             })
             .collect();
-        // A file that changed in the last two seconds is read with every look, for its time might stand still.
+        // A file that changed in the last two seconds is racy, and each refresh would read it.
         std::thread::sleep(Duration::from_secs(4));
         Self {
             requests: requests(&stores),
             carriers: carriers(&stores[0]),
-            refusals: refusals(&stores[0]),
+            denials: denials(&stores[0]),
             decisions: decisions(&stores),
             threads: threads(&stores[0]),
             _directory: directory,
@@ -88,7 +88,7 @@ impl Cases {
         [
             Group { name: "allowed requests", cases: &self.requests },
             Group { name: "carriers", cases: &self.carriers },
-            Group { name: "refused requests", cases: &self.refusals },
+            Group { name: "denied requests", cases: &self.denials },
             Group { name: "decisions", cases: &self.decisions },
             Group { name: "threads", cases: &self.threads },
         ]
@@ -159,7 +159,7 @@ fn carriers((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     .collect()
 }
 
-fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
+fn denials((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     let unknown = Token::generate().unwrap();
     let reader_store = opencode_auth::MemoryTokenStore::new();
     let created = reader_store
@@ -171,16 +171,16 @@ fn refusals((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     };
     vec![
         case(
-            "refused: absent (static layer)",
+            "denied: absent (static layer)",
             with_static_token(token),
             "/config",
             None,
             StatusCode::UNAUTHORIZED,
         ),
-        case("refused: absent", app(), "/config", None, StatusCode::UNAUTHORIZED),
-        case("refused: unknown", app(), "/config", Some(&unknown), StatusCode::UNAUTHORIZED),
+        case("denied: absent", app(), "/config", None, StatusCode::UNAUTHORIZED),
+        case("denied: unknown", app(), "/config", Some(&unknown), StatusCode::UNAUTHORIZED),
         case(
-            "refused: insufficient",
+            "denied: insufficient",
             served(router().layer(AuthLayer::new(reader_store))),
             "/session",
             Some(&created.token),
@@ -219,8 +219,8 @@ fn decisions(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
     cases
 }
 
-/// The cost of a request on each of two threads, beside its cost on one: with the same token on both, and
-/// with all that they share in two.
+/// The cost of a request on each of two threads, beside its cost on one: with the same token, and with nothing
+/// shared.
 fn threads(store: &(&str, Token, FileTokenStore)) -> Vec<Case> {
     let (_, token, store) = store;
     let template = Template::new("/config", Some(token));
@@ -248,8 +248,7 @@ fn router() -> Router {
         .route("/file/content", get(async || "content"))
 }
 
-/// Makes the routes ready, as `axum::serve` does for each connection. Otherwise they are layered anew by
-/// each request.
+/// Builds the routes, as `axum::serve` does for each connection. Otherwise each request layers them again.
 fn served(router: Router) -> Router {
     router.with_state(())
 }
@@ -309,7 +308,7 @@ impl Template {
         Self { uri: Uri::from_static(path), headers }
     }
 
-    /// A copy whose bytes are its own, as those of a request from another connection are.
+    /// A copy that shares no bytes, like a request of another connection.
     fn unshared(&self) -> Self {
         let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap();
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), copy(value)));
@@ -329,7 +328,7 @@ trait App: Service<Request, Response = Response, Error = Infallible> + Clone + '
 
 impl<S: Service<Request, Response = Response, Error = Infallible> + Clone + 'static> App for S {}
 
-/// Sends requests one after another, as a connection does: each to a clone of the service.
+/// Sends requests one after another, each to a clone of the service, as a connection does.
 fn request_case(name: String, app: impl App, template: Template, expected: StatusCode) -> Case {
     let runtime = runtime();
     let answer = runtime.block_on(app.clone().oneshot(template.request())).unwrap();
@@ -368,7 +367,7 @@ fn loop_case(name: String, once: impl Fn() + 'static) -> Case {
     Case { name, run: Box::new(run) }
 }
 
-/// Sends as many requests from each of several threads, to an app each. The slower one counts.
+/// Sends the same number of requests from each thread, to an app each. The slower thread counts.
 fn thread_case(name: &str, apps: Vec<Router>, template: &Template) -> Case {
     let template = template.clone();
     let run = move |times| {
@@ -380,7 +379,7 @@ fn thread_case(name: &str, apps: Vec<Router>, template: &Template) -> Case {
                 std::thread::spawn(move || {
                     let runtime = runtime();
                     let template = template.unshared();
-                    // A connection's thread is not new: what it needs once, it has.
+                    // The thread of a connection has been warmed up.
                     runtime.block_on(send(&app, &template, WARM_UP));
                     start.wait();
                     runtime.block_on(send(&app, &template, times))

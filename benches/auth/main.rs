@@ -12,7 +12,7 @@
     clippy::result_large_err,
     unreachable_pub,
     reason = "a benchmark is a program for people, and ends where it cannot go on; tower-http chose what a \
-              refusal is"
+              denial is"
 )]
 
 mod cases;

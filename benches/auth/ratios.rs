@@ -1,19 +1,19 @@
-//! The table at the end: ratios of cases that were measured in turn.
+//! The table of ratios. Its cases are measured in turn.
 
 use crate::cases::{BARE, Case, Cases, DIGEST, NOTHING, STATIC};
 
 const ROUNDS: usize = 200;
-/// Long enough for the clock, short enough to fall between two other things that the machine does.
+/// Long enough for the clock, and short enough to fit between other work of the machine.
 const TIMES: u64 = 1_000;
-/// Starting threads takes a while, so that they get more to do.
+/// Starting threads takes a while, so they get more to do.
 const TIMES_ON_THREADS: u64 = 5_000;
 
 /// Prints, for each case, the median of its time and the median of its ratios, each of them to the cases
 /// of the same round.
 pub fn print(cases: &Cases) {
-    let [requests, carriers, refusals, decisions, threads] = cases.groups();
+    let [requests, carriers, denials, decisions, threads] = cases.groups();
     let alone: Vec<&Case> =
-        requests.cases.iter().chain(carriers.cases).chain(refusals.cases).collect();
+        requests.cases.iter().chain(carriers.cases).chain(denials.cases).collect();
     table("requests", &alone, TIMES, &[BARE, STATIC, "layer, 1 token"]);
     let decisions: Vec<&Case> = decisions.cases.iter().collect();
     table("decisions", &decisions, TIMES, &[DIGEST, NOTHING, "decision, 1 token"]);
@@ -29,7 +29,7 @@ pub fn print(cases: &Cases) {
 fn table(title: &str, cases: &[&Case], times: u64, bases: &[&str]) {
     let mut nanoseconds = vec![Vec::with_capacity(ROUNDS); cases.len()];
     for round in 0..ROUNDS {
-        // No case is always the first, or always after the same other.
+        // No case is always first, or always behind the same other.
         for turn in 0..cases.len() {
             let turned = (turn + round) % cases.len();
             let position = if round % 2 == 0 { turned } else { cases.len() - 1 - turned };

@@ -1,9 +1,9 @@
 //! The header `Authorization`.
 
 use base64::Engine as _;
-use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use zeroize::Zeroizing;
+use base64::{alphabet, decoded_len_estimate};
+use zeroize::Zeroize as _;
 
 use super::presented::{Credential, Presented};
 use crate::carrier::Carrier;
@@ -38,13 +38,15 @@ pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
     if encoded.len() > MAX_ENCODED {
         return Presented::Malformed;
     }
-    let mut buffer = Zeroizing::new([0; MAX_DECODED]);
-    let decoded = BASE64.decode_slice_unchecked(encoded, &mut *buffer);
-    let digest = decoded.ok().and_then(|length| {
+    let mut buffer = [0; MAX_DECODED];
+    // No more than this is written, so no more is wiped.
+    let buffer = &mut buffer[..decoded_len_estimate(encoded.len()).min(MAX_DECODED)];
+    let digest = BASE64.decode_slice(encoded, buffer).ok().and_then(|length| {
         let decoded = &buffer[..length];
         let colon = decoded.iter().position(|byte| *byte == b':')?;
         TokenDigest::of_token(&decoded[colon + 1..]).ok()
     });
+    buffer.zeroize();
     match digest {
         Some(digest) => Presented::Token(Credential { digest, carrier, select: None }),
         None => Presented::Malformed,

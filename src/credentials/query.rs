@@ -3,7 +3,7 @@
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use percent_encoding::percent_decode;
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 use super::authorization::{MAX_ENCODED, user_and_token};
 use super::presented::Presented;
@@ -35,15 +35,26 @@ pub(super) fn find<'a>(query: Option<&'a str>, name: &str) -> Found<'a> {
 
 /// Reads a value: the token itself, or `base64(user:token)`.
 pub(super) fn read(value: &str) -> Presented {
-    let mut buffer = Zeroizing::new([0; MAX_ENCODED]);
+    if !value.contains('%') {
+        return read_decoded(value.as_bytes());
+    }
+    let mut buffer = [0; MAX_ENCODED];
     let mut length = 0;
     // A `+` stays one. It is a digit of base64, and neither form contains a space.
     for byte in percent_decode(value.as_bytes()) {
-        let Some(place) = buffer.get_mut(length) else { return Presented::Malformed };
+        let Some(place) = buffer.get_mut(length) else {
+            buffer.zeroize();
+            return Presented::Malformed;
+        };
         *place = byte;
         length += 1;
     }
-    let value = &buffer[..length];
+    let presented = read_decoded(&buffer[..length]);
+    buffer[..length].zeroize();
+    presented
+}
+
+fn read_decoded(value: &[u8]) -> Presented {
     // No base64 of this alphabet contains the `_` of a token.
     if value.contains(&b'_') {
         return Presented::token(value, Carrier::Query);

@@ -1,4 +1,4 @@
-//! What the library logs: each refusal, each change of the store's state, and nothing secret.
+//! What the library logs: each denial, each change of the store's state, and nothing secret.
 
 use std::fs;
 use std::time::Instant;
@@ -22,8 +22,8 @@ fn app(store: &MemoryTokenStore) -> Router {
     routes(&Marks::default()).layer(AuthLayer::new(store.clone()).policy(policy))
 }
 
-/// The one event of one refused request: kind, method, path, token, rule and error.
-async fn refusal(app: &Router, request: Request<Body>) -> [Option<String>; 6] {
+/// The one event of one denied request: kind, method, path, token, rule and error.
+async fn denial_event(app: &Router, request: Request<Body>) -> [Option<String>; 6] {
     let recorder = Recorder::start();
     send(app, request).await;
     let events = recorder.take_own();
@@ -39,7 +39,7 @@ fn fields(fields: [&str; 6]) -> [Option<String>; 6] {
 }
 
 #[tokio::test]
-async fn each_refusal_is_one_event() {
+async fn each_denial_is_one_event() {
     let (store, read) = store_with(Permissions::READ);
     let id = store.list()[0].id().to_string();
     let past = UtcDateTime::now() - Duration::hours(2);
@@ -70,16 +70,16 @@ async fn each_refusal_is_one_event() {
             ["permission_missing", "GET", "//pty", &*id, "ambiguous path: empty segment", ""],
         ),
     ] {
-        assert_eq!(refusal(&app, request).await, fields(expected));
+        assert_eq!(denial_event(&app, request).await, fields(expected));
     }
 
     store.fail_with(StoreError::new(std::io::Error::other("the disk is on fire")));
     let expected = ["store_unavailable", "GET", "/config", "", "method", "the disk is on fire"];
-    assert_eq!(refusal(&app, bearer("GET", "/config", &read)).await, fields(expected));
+    assert_eq!(denial_event(&app, bearer("GET", "/config", &read)).await, fields(expected));
 }
 
 #[tokio::test]
-async fn an_allowed_request_is_no_event() {
+async fn an_allowed_request_logs_nothing() {
     let (store, read) = store_with(Permissions::READ);
     let app = app(&store);
     let recorder = Recorder::start();
@@ -90,7 +90,7 @@ async fn an_allowed_request_is_no_event() {
 }
 
 #[tokio::test]
-async fn a_path_is_logged_so_that_it_does_no_harm() {
+async fn a_logged_path_is_cut_escaped_and_without_tokens() {
     let app = app(&MemoryTokenStore::new());
     let token = Token::generate().unwrap();
     let token = token.expose_secret();
@@ -112,12 +112,12 @@ async fn a_path_is_logged_so_that_it_does_no_harm() {
         (&*beyond_the_cut, hidden),
         (&*format!("/{}oct_", "a".repeat(252)), &*format!("/{}oct", "a".repeat(252))),
     ] {
-        let [_, _, path, ..] = refusal(&app, request("GET", path)).await;
+        let [_, _, path, ..] = denial_event(&app, request("GET", path)).await;
         assert_eq!(path.as_deref(), Some(logged));
     }
-    let [_, method, ..] = refusal(&app, request(token, "/config")).await;
+    let [_, method, ..] = denial_event(&app, request(token, "/config")).await;
     assert_eq!(method.as_deref(), Some(hidden));
-    let [_, method, ..] = refusal(&app, request(&"M".repeat(300), "/config")).await;
+    let [_, method, ..] = denial_event(&app, request(&"M".repeat(300), "/config")).await;
     assert_eq!(method.as_deref(), Some(&*"M".repeat(256)));
 }
 

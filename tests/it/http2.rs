@@ -1,6 +1,6 @@
-//! Requests over HTTP/2, with prior knowledge, to a real server. There is no request line: method and
-//! path are fields of their own, several requests share a connection, and a WebSocket is opened by an
-//! extended `CONNECT` (RFC 8441). The oracle is the handlers' marks.
+//! Requests over HTTP/2, with prior knowledge, to a real server. Method and path are fields, several requests
+//! share a connection, and an extended `CONNECT` opens a WebSocket (RFC 8441). The oracle is the handlers'
+//! marks.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const INVALID: &str = r#"Bearer realm="opencode", error="invalid_token""#;
 const NEEDS_ALL: &str =
     r#"Bearer realm="opencode", error="insufficient_scope", scope="read write execute""#;
 
-/// A connection, once the server has said that it takes extended `CONNECT`.
+/// A connection to a server that has announced extended `CONNECT`.
 async fn connect(server: &Server) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -38,7 +38,7 @@ async fn connect(server: &Server) -> SendRequest<Bytes> {
 
 async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Answer {
     let mut client = client.clone().ready().await.unwrap();
-    // Whoever asks for a tunnel leaves its side open.
+    // A client of a tunnel leaves its side open.
     let ends = request.method() != Method::CONNECT;
     let (response, _sending) = client.send_request(request, ends).unwrap();
     let response = tokio::time::timeout(Duration::from_secs(10), response).await;
@@ -78,7 +78,7 @@ fn bearer(token: &Token) -> String {
     format!("Bearer {}", token.expose_secret())
 }
 
-/// Each set that a token can hold, with a token that holds it.
+/// Each set of permissions, with a token that was granted it.
 fn tokens(server: &Server) -> impl Iterator<Item = (Permissions, Token)> {
     permission_sets().filter(|permissions| !permissions.is_empty()).map(|permissions| {
         let new = NewToken::new().permissions(permissions);
@@ -116,7 +116,7 @@ async fn an_extended_connect_is_decided_like_any_request() {
             assert!(marks.iter().all(|mark| mark.method == Method::CONNECT), "{path}, {case}");
         }
     }
-    // The route of a real WebSocket opens one, and for nobody else.
+    // The route of a real WebSocket opens one for the same requests.
     for (case, authorization, status, challenge) in &rows {
         let answer = send(&client, web_socket("/pty/1/connect", authorization)).await;
         assert_eq!(answer.status, *status, "{case}");
@@ -126,12 +126,12 @@ async fn an_extended_connect_is_decided_like_any_request() {
 }
 
 #[tokio::test]
-async fn a_request_needs_what_it_would_need_over_http_1() {
+async fn a_request_requires_what_it_requires_over_http_1() {
     const READ: Permissions = Permissions::READ;
     const WRITE: Permissions = Permissions::WRITE;
     const EXECUTE: Permissions = Permissions::EXECUTE;
     let server = Server::start().await;
-    // One connection for all of them: what one was allowed is of no use to the next.
+    // All of them share one connection, which carries no permission from one to the next.
     let client = connect(&server).await;
     for (granted, token) in tokens(&server) {
         for (method, path, needed) in [
@@ -159,7 +159,7 @@ async fn a_request_needs_what_it_would_need_over_http_1() {
             let allowed = granted.contains(needed);
             let status = answer.status.as_u16();
             assert_eq!(status != 403, allowed, "{case}: {status}");
-            // The router may have no route for it, but refuses nobody.
+            // The router may have no route for it.
             assert!([200, 403, 404].contains(&status), "{case}: {status}");
             assert_eq!(server.marks.take().len(), usize::from(status == 200), "{case}");
             let answer = send(&client, request(method, path, &[])).await;
@@ -172,7 +172,7 @@ async fn a_request_needs_what_it_would_need_over_http_1() {
 }
 
 #[tokio::test]
-async fn no_fields_are_credentials_but_one_good_token() {
+async fn only_one_good_token_is_credentials() {
     let server = Server::start().await;
     let client = connect(&server).await;
     let token = server.store.create(NewToken::new()).unwrap().token;
@@ -213,7 +213,7 @@ fn field(name: &str, value: &[u8]) -> Vec<u8> {
     [&[0, lengths[0]], name, &[lengths[1]], value].concat()
 }
 
-/// Sends one request with these fields, and waits until the server has answered or given it up.
+/// Sends one request with these fields, and waits for a response or a reset.
 async fn send_fields(server: &Server, fields: &[(&str, &[u8])]) {
     const HEADERS: u8 = 1;
     const RESET: u8 = 3;
@@ -242,7 +242,7 @@ async fn send_fields(server: &Server, fields: &[(&str, &[u8])]) {
     tokio::time::timeout(Duration::from_secs(10), decided).await.expect("the server hangs");
 }
 
-/// No client sends most of these; a server may be sent anything.
+/// No client sends most of these, but an attacker may.
 #[tokio::test]
 async fn no_path_field_reaches_a_route_that_the_token_may_not_use() {
     let server = Server::start().await;
@@ -290,7 +290,7 @@ async fn no_path_field_reaches_a_route_that_the_token_may_not_use() {
             }
         }
     }
-    // Without them, a server that takes no request at all would pass.
+    // Otherwise a server that reads no request at all would pass.
     assert!(reached >= 4, "{reached} reached");
     let get: [(&str, &[u8]); 3] =
         [(":method", b"GET"), (":scheme", b"http"), (":path", b"/config")];

@@ -41,8 +41,7 @@ async fn without_a_token_nothing_inside_is_reached() {
     }
 }
 
-/// Sends a request with a token that may do everything, one that may read, and none. Answers the
-/// three statuses.
+/// The statuses of a request with a token for everything, with one that may read, and with none.
 async fn statuses(
     app: &Router,
     layer_store: &MemoryTokenStore,
@@ -92,7 +91,7 @@ async fn every_route_of_a_finished_router_is_behind_the_layer() {
 }
 
 #[tokio::test]
-async fn what_no_route_takes_is_behind_the_layer_as_well() {
+async fn requests_without_a_route_are_behind_the_layer_too() {
     let store = MemoryTokenStore::new();
     let app = Router::new()
         .route("/config", get(|| async { "config" }))
@@ -109,7 +108,7 @@ async fn what_no_route_takes_is_behind_the_layer_as_well() {
     }
 }
 
-/// Why the layer belongs on a finished router: elsewhere axum does not ask it for what no route matches.
+/// Why the layer belongs on a finished router: elsewhere axum does not call it for requests without a route.
 #[tokio::test]
 async fn on_a_part_of_a_router_it_guards_that_part_and_no_fallback() {
     let layer = || AuthLayer::new(MemoryTokenStore::new());
@@ -134,7 +133,7 @@ async fn on_a_part_of_a_router_it_guards_that_part_and_no_fallback() {
 }
 
 #[tokio::test]
-async fn inside_nest_a_request_needs_what_either_path_demands() {
+async fn inside_nest_a_request_requires_what_either_path_requires() {
     let store = MemoryTokenStore::new();
     let marks = Marks::default();
     let inside = |base: &str, policy| {

@@ -18,11 +18,11 @@ mod marked;
 mod recorder;
 mod support;
 
-mod answers;
 mod attacks;
 #[cfg(all(feature = "cli", unix))]
 mod cli;
 mod credentials;
+mod denials;
 mod events;
 mod example_server;
 mod http2;

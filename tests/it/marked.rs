@@ -1,5 +1,4 @@
-//! Routers whose handlers leave a mark, so that a test sees which route ran and not only what was
-//! answered.
+//! Routers whose handlers leave a mark, so that a test sees which route ran and not only the status.
 
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,7 @@ use opencode_auth::Permissions;
 
 use crate::lenient;
 
-/// What a handler left behind.
+/// What a handler saw.
 #[derive(Clone, Debug)]
 pub struct Mark {
     pub method: Method,
@@ -21,7 +20,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// What the request that ran should have needed. Written anew, not taken from the library.
+    /// What the request should have required. This is independent of the library.
     pub fn needed(&self) -> Permissions {
         let needed = match self.method.as_str() {
             "GET" | "HEAD" | "OPTIONS" => Permissions::READ,
@@ -50,8 +49,8 @@ impl Marks {
     }
 }
 
-/// A router without its layer: interactive routes, harmless ones, and two that read the path
-/// themselves, as lenient as can be.
+/// A router without its layer: interactive routes, harmless ones, and two that read the path as leniently as
+/// any server.
 pub fn routes(marks: &Marks) -> Router {
     interactive_routes(marks).merge(harmless_routes(marks)).fallback(reader(marks))
 }
@@ -85,7 +84,7 @@ fn handler(
     }
 }
 
-/// A handler that takes the path itself, and in whichever way leads to an interactive route.
+/// A handler that is interactive if any reader of the path would say so.
 pub fn reader(
     marks: &Marks,
 ) -> impl Fn(OriginalUri, Request) -> Ready<&'static str> + Clone + Send + Sync + 'static {

@@ -1,5 +1,5 @@
-//! Requests as bytes, over a socket, to a real server: what client libraries tidy up before they send
-//! it. The oracle is the handlers' marks; after each row the server has to be alive.
+//! Requests as bytes, over a socket, to a real server: client libraries would normalize them. The oracle is the
+//! handlers' marks. After each row the server has to be alive.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,11 +40,11 @@ impl Server {
         Self { address, marks, store, all, read, task }
     }
 
-    /// Sends bytes, closes the sending side, and answers what came back.
+    /// Sends bytes and returns all that comes back.
     async fn exchange(&self, sent: &[u8]) -> String {
         let received = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
-            // A server that has refused already may have closed the connection.
+            // The server may have denied it already and closed the connection.
             let _ = stream.write_all(sent).await;
             let mut received = Vec::new();
             let _ = stream.read_to_end(&mut received).await;
@@ -53,7 +53,7 @@ impl Server {
         tokio::time::timeout(Duration::from_secs(10), received).await.expect("the server hangs")
     }
 
-    /// The status of the answer; 0 if there is none.
+    /// The status of the response; 0 if there is none.
     async fn status(&self, sent: &[u8]) -> u16 {
         status_of(&self.exchange(sent).await)
     }
@@ -170,7 +170,7 @@ async fn an_absolute_target_is_read_by_its_path() {
 }
 
 #[tokio::test]
-async fn no_header_bytes_are_credentials_but_one_good_token() {
+async fn only_one_good_token_in_one_header_is_credentials() {
     let server = Server::start().await;
     let token = server.all.expose_secret();
     let good = format!("Authorization: Bearer {token}\r\n").into_bytes();
@@ -246,7 +246,7 @@ async fn an_upgrade_is_decided_like_any_request() {
         stream.read_exact(&mut received).await.unwrap();
         assert_eq!(status_of(&String::from_utf8_lossy(&received)), expected);
     }
-    // Neither is a change to HTTP/2 in the middle, nor what is sent behind a refused request.
+    // So is a switch to HTTP/2, and a request that is sent behind a denied one.
     let smuggled = format!(
         "POST /session HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcdGET /config HTTP/1.1\r\nHost: h\r\n\
          Connection: close\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -269,14 +269,14 @@ async fn an_upgrade_is_decided_like_any_request() {
 }
 
 #[tokio::test]
-async fn an_endless_body_of_a_refused_request_is_not_waited_for() {
+async fn an_endless_body_of_a_denied_request_is_not_waited_for() {
     let server = Server::start().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = b"POST /session HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n";
     stream.write_all(head).await.unwrap();
     let mut received = [0; 12];
     let answer = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut received));
-    answer.await.expect("the answer waits for the body").unwrap();
+    answer.await.expect("the response waits for the body").unwrap();
     assert_eq!(status_of(&String::from_utf8_lossy(&received)), 401);
     server.assert_alive().await;
 }
@@ -304,7 +304,7 @@ async fn methods_of_all_kinds_are_decided() {
         ("", 400),
     ] {
         let answer = server.exchange(&raw(method, b"/config", &token)).await;
-        // `CONNECT` takes an authority, so that a server may refuse the path before anybody sees it.
+        // `CONNECT` takes an authority, so hyper may reject the path.
         let expected = if method == "CONNECT" { &[400, 403][..] } else { &[expected] };
         assert!(expected.contains(&status_of(&answer)), "{method}: {answer}");
         let reached = usize::from(expected == [200]);

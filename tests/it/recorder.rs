@@ -1,7 +1,7 @@
 //! Records `tracing` events of the current thread, and those of stores, which may come from other threads.
 //!
-//! There is one subscriber for all threads, which records for those that asked for it. (Subscribers of
-//! single threads will not do: `tracing` may decide on a thread without one that nobody is interested.)
+//! One global subscriber records for the threads that asked for it. Thread-local subscribers are not enough:
+//! on a thread without one, `tracing` may cache that no subscriber is interested.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub fn install() {
 pub struct Recorder(Rc<RefCell<Vec<Recorded>>>);
 
 impl Recorder {
-    /// Records everything of this thread, at every level, until it is dropped.
+    /// Records all events of this thread, at every level, until the recorder is dropped.
     pub fn start() -> Self {
         install();
         let recorded = Rc::default();
@@ -66,7 +66,7 @@ impl Recorder {
         self.0.take()
     }
 
-    /// What the library itself has said.
+    /// The events of the library itself.
     pub fn take_own(&self) -> Vec<Recorded> {
         let own = |recorded: &Recorded| recorded.target.starts_with("opencode_auth");
         self.take().into_iter().filter(own).collect()

@@ -1,4 +1,4 @@
-//! The layer as a tower service: readiness, bodies, errors, headers, look-ups that take time.
+//! The layer as a tower service: readiness, bodies, errors, headers, pending look-ups.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -58,7 +58,7 @@ impl<B> Service<Request<B>> for Picky {
     }
 }
 
-/// A store whose look-ups are at hand, or take as many polls as it says.
+/// A store whose look-ups are ready at once, or pend for so many polls.
 #[derive(Clone)]
 struct Slow {
     store: MemoryTokenStore,
@@ -110,11 +110,11 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         let second = readied(&mut service).await.call(bearer("GET", "/config", &token));
         let (second, first) = (second.await.unwrap(), first.await.unwrap());
         assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
-        // A refused one calls nothing.
+        // A denied one calls nothing.
         let before = calls.load(Ordering::SeqCst);
         for request in [request("GET", "/config"), bearer("POST", "/config", &token)] {
-            let refused = readied(&mut service).await.call(request).await.unwrap();
-            assert!(refused.status().is_client_error());
+            let denied = readied(&mut service).await.call(request).await.unwrap();
+            assert!(denied.status().is_client_error());
         }
         assert_eq!(calls.load(Ordering::SeqCst), before);
     }
@@ -159,7 +159,7 @@ impl HttpBody for Untouchable {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
-        panic!("the body of a refused request was read")
+        panic!("the body of a denied request was read")
     }
 }
 
@@ -173,9 +173,8 @@ async fn the_body_of_a_denied_request_is_not_read_if_the_host_says_so() {
             [(format!("Bearer {}", token.expose_secret()), 403), ("Bearer x".to_owned(), 401)]
         {
             let request = Request::post("/session").header("authorization", authorization);
-            let refused =
-                service.clone().oneshot(request.body(Untouchable).unwrap()).await.unwrap();
-            assert_eq!(refused.status(), status);
+            let denied = service.clone().oneshot(request.body(Untouchable).unwrap()).await.unwrap();
+            assert_eq!(denied.status(), status);
         }
     }
 }
@@ -192,17 +191,17 @@ async fn a_look_up_that_fails_late_is_503() {
 }
 
 #[tokio::test]
-async fn a_response_that_was_taken_is_not_made_up_again() {
+async fn a_future_that_has_completed_stays_pending() {
     let (store, token) = store_with(Permissions::READ);
     let mut service = AuthLayer::new(store).layer(Picky::default());
-    let mut refused = Box::pin(readied(&mut service).await.call(bearer("POST", "/x", &token)));
-    assert_eq!(refused.as_mut().await.unwrap().status(), 403);
+    let mut denied = Box::pin(readied(&mut service).await.call(bearer("POST", "/x", &token)));
+    assert_eq!(denied.as_mut().await.unwrap().status(), 403);
     let waker = std::task::Waker::noop();
-    assert!(refused.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    assert!(denied.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
 }
 
 #[tokio::test]
-async fn the_token_is_taken_off_an_allowed_request_unless_it_is_asked_for() {
+async fn the_token_is_removed_from_an_allowed_request_unless_the_host_forwards_it() {
     for polls in [0, 2] {
         let (store, token) = store_with(Permissions::READ);
         let app = |forward| {
@@ -225,7 +224,6 @@ async fn the_token_is_taken_off_an_allowed_request_unless_it_is_asked_for() {
     }
 }
 
-/// The layer reads a clock of its own, which may be behind the one that is read here.
 #[tokio::test]
 async fn no_request_that_starts_after_the_expiry_is_allowed() {
     let store = MemoryTokenStore::new();
@@ -243,7 +241,7 @@ async fn no_request_that_starts_after_the_expiry_is_allowed() {
         } else {
             assert_eq!(status, 401);
             let early = expires_at.duration_since(started).unwrap_or_default();
-            assert!(early <= second / 2, "refused {early:?} early");
+            assert!(early <= second / 2, "denied {early:?} early");
             break;
         }
     }

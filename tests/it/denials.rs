@@ -1,4 +1,4 @@
-//! What a refused client gets: every status, header and byte.
+//! What a denied client gets: every status, header and byte.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -29,7 +29,7 @@ fn headers(answer: &Answer) -> Vec<(&str, &str)> {
 }
 
 #[track_caller]
-fn assert_refused(answer: &Answer, status: u16, challenge: &str, body: &str) {
+fn assert_denied(answer: &Answer, status: u16, challenge: &str, body: &str) {
     let length = body.len().to_string();
     assert_eq!(answer.status, status);
     assert_eq!(
@@ -62,7 +62,7 @@ async fn absent_credentials_are_told_how_to_get_some() {
             Some(authorization) => authorized("GET", "/config", authorization),
         };
         let answer = send(&app, request).await;
-        assert_refused(
+        assert_denied(
             &answer,
             401,
             r#"Bearer realm="opencode""#,
@@ -91,7 +91,7 @@ async fn malformed_unknown_and_deleted_tokens_get_the_same_bytes() {
     ] {
         let answer = send(&app, authorized("POST", "/session", &authorization)).await;
         eprintln!("{case}");
-        assert_refused(&answer, 401, INVALID, NOT_VALID_BODY);
+        assert_denied(&answer, 401, INVALID, NOT_VALID_BODY);
     }
 }
 
@@ -109,7 +109,7 @@ async fn an_expired_token_is_told_so() {
     let body = format!(
         r#"{{"name":"UnauthorizedError","_tag":"UnauthorizedError","message":"{message}","data":{{"message":"{message}"}}}}"#
     );
-    assert_refused(&answer, 401, INVALID, &body);
+    assert_denied(&answer, 401, INVALID, &body);
 }
 
 const DOUBT: &str = " The server cannot tell what the request does (ambiguous path: empty segment): check its \
@@ -146,7 +146,7 @@ async fn a_token_that_lacks_a_permission_is_told_which() {
             serde_json::to_string(&text.split(separator).collect::<Vec<_>>()).unwrap()
         };
         let (required, missing) = (words(scope, " "), words(lacks, " and "));
-        assert_refused(
+        assert_denied(
             &answer,
             403,
             &format!(r#"Bearer realm="opencode", error="insufficient_scope", scope="{scope}""#),
@@ -195,7 +195,7 @@ async fn a_store_that_cannot_tell_is_503_for_tokens_only() {
     }
     assert_eq!(send(&app, request("GET", "/config")).await.status, 401);
     let malformed = send(&app, authorized("GET", "/config", "Bearer x")).await;
-    assert_refused(&malformed, 401, INVALID, NOT_VALID_BODY);
+    assert_denied(&malformed, 401, INVALID, NOT_VALID_BODY);
     let public = send(&app, authorized("GET", "/health", "Bearer x")).await;
     assert_eq!((public.status.as_u16(), &*public.body), (200, "reached"));
 
