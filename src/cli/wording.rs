@@ -67,10 +67,13 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
             format!("failed to {what}: {error}; list the tokens with: {program} list")
         }
         // A shell keeps arguments in its history, and other users of the machine can see them.
-        ChangeError::IdOrNameIsToken => format!(
-            "failed to {what}: the argument looks like a token; give the token's id or name, which this \
-             tells you: printf %s \"$TOKEN\" | {program} identify"
-        ),
+        ChangeError::IdOrNameIsToken => {
+            let command = if what.starts_with("rotate") { "rotate" } else { "delete" };
+            format!(
+                "failed to {what}: the argument looks like a token; give the token's id or name, or pass \
+                 the token on standard input: printf %s \"$TOKEN\" | {program} {command} -"
+            )
+        }
         ChangeError::Ambiguous { .. } => {
             format!("failed to {what}: {error}; give one of these ids")
         }

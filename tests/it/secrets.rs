@@ -116,8 +116,8 @@ async fn no_log_and_no_response_contains_a_token() {
         tracing::trace!(?principal, headers = ?request.headers(), "in the handler");
         format!("{principal:?} {:?}", request.headers())
     };
-    // As hosts set it up: tracing outside. Its spans show method and URI, so that a token in a query is
-    // the one thing that the host has to keep out of them.
+    // Hosts put tracing outside. Its spans show method and URI, so a host with tokens in queries has to
+    // keep the URI out of them.
     let span = |request: &Request<Body>| tracing::info_span!("request", method = request.method().as_str().len(), headers = ?request.headers().len());
     let app = Router::new()
         .fallback(any(handler))

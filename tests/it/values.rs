@@ -116,8 +116,8 @@ fn a_token_is_32_characters_and_nothing_else() {
         &format!(" {text}"),
         &text.to_uppercase(),
         &text.replacen("oct_", "OCT_", 1),
-        // The right checksum, of another prefix, of bits behind the 128th that are not zero, and of
-        // characters outside the alphabet.
+        // The checksum is right, but the prefix is another one, bits after the 128th are not zero, or
+        // characters are outside of the alphabet.
         "ock_AAAAAAAAAAAAAAAAAAAAAA0-6DwQ",
         "oct_AAAAAAAAAAAAAAAAAAAAAB1pmmjw",
         "oct_AAAAAAAAAA!AAAAAAAAAAAZ8KbPQ",

@@ -30,11 +30,8 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
     if redact::holds_token(&path.to_string_lossy()) {
         return Err(FileStoreError::PathHoldsToken);
     }
+    refuse_invisible_end(path)?;
     let text = path.to_string_lossy();
-    // A variable from a file with Windows line ends, or a pasted value, would name another, empty store.
-    if let Some(character) = text.chars().next_back().filter(|last| is_invisible(*last)) {
-        return Err(FileStoreError::PathEndsInvisibly { character });
-    }
     if let Some((scheme, _)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
         return Err(FileStoreError::PathIsUrl { scheme: scheme.to_owned() });
     }
@@ -48,8 +45,13 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
     path::absolute(path).map_err(|source| FileStoreError::io("open", path, source))
 }
 
-fn is_invisible(character: char) -> bool {
-    character.is_whitespace() || redact::is_unprintable(character)
+/// A variable from a file with Windows line ends, or a pasted value, would name another, empty store.
+fn refuse_invisible_end(path: &Path) -> Result<(), FileStoreError> {
+    let is_invisible = |last: &char| last.is_whitespace() || redact::is_unprintable(*last);
+    match path.to_string_lossy().chars().next_back().filter(is_invisible) {
+        Some(character) => Err(FileStoreError::PathEndsInvisibly { character }),
+        None => Ok(()),
+    }
 }
 
 /// Whether the text is the scheme of a URL (RFC 3986 section 3.1).
@@ -75,6 +77,7 @@ fn locate(
 
 /// With a relative path the current directory, such as an untrusted repository, would supply the tokens.
 fn require_absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, FileStoreError> {
+    refuse_invisible_end(&value)?;
     if value.is_absolute() {
         return Ok(value);
     }
@@ -111,6 +114,16 @@ mod tests {
             (vec![], "/home/u/.config/opencode/auth-tokens.json"),
         ] {
             assert_eq!(locate_with(&variables, Some("/home/u")), Ok(PathBuf::from(expected)));
+        }
+    }
+
+    #[test]
+    fn a_variable_that_ends_in_an_invisible_character_is_an_error() {
+        for variable in [FILE_VARIABLE, CONFIG_VARIABLE] {
+            assert_eq!(
+                locate_with(&[(variable, "/srv/x\r")], Some("/home/u")),
+                Err(r"failed to find the token store: its path ends in the invisible character U+000D (\r); remove it, also from the variable or the file that the path comes from".to_owned())
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use snapbox::str;
 
-use super::support::{Answer, BINARY, Home, can_run, token};
+use super::support::{BINARY, Home, Outcome, can_run, token};
 
 fn locked_home() -> (Home, File) {
     let home = Home::with_tokens(&[token('a', "one", None)]);
@@ -28,7 +28,7 @@ fn a_command_says_that_it_waits_for_another_process_and_continues() {
     drop(lock);
     stderr.read_to_string(&mut said).unwrap();
     let code = child.wait().unwrap().code().unwrap();
-    Answer { code, stdout: String::new(), stderr: said }.is(
+    Outcome { code, stdout: String::new(), stderr: said }.is(
         0,
         "",
         str![[r#"
@@ -57,12 +57,12 @@ error: failed to lock `[HOME]/.config/opencode/auth-tokens.json.lock`: another p
 
 /// Runs the binary with a disk that does not confirm the second thing it is told to keep, which is the
 /// directory; the first is the file.
-fn on_a_bad_disk(home: &Home, arguments: &[&str]) -> Answer {
+fn on_a_bad_disk(home: &Home, arguments: &[&str]) -> Outcome {
     let log = home.path().join("strace.log");
     let mut strace = home.program("strace");
     strace.args(["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=2"]);
     strace.arg("-o").arg(log).args([BINARY, "token"]).args(arguments);
-    Answer::of(&mut strace)
+    Outcome::of(&mut strace)
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn an_unconfirmed_change_is_made_with_a_warning() {
         return;
     }
     let home = Home::with_tokens(&[]);
-    let answer = on_a_bad_disk(&home, &["create", "--name", "ci"]);
-    answer.is(3, str![[r#"
+    let outcome = on_a_bad_disk(&home, &["create", "--name", "ci"]);
+    outcome.is(3, str![[r#"
 [TOKEN]
 
 "#]], str![[r#"
@@ -85,10 +85,10 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 warning: the token was created, but a power cut may undo that: the disk did not confirm it (Input/output error (os error 5))
 
 "#]]);
-    assert!(home.knows(answer.stdout.trim_end()));
+    assert!(home.knows(outcome.stdout.trim_end()));
 
-    let answer = on_a_bad_disk(&home, &["rotate", "ci", "--json"]);
-    answer.is(3, str![[r#"
+    let outcome = on_a_bad_disk(&home, &["rotate", "ci", "--json"]);
+    outcome.is(3, str![[r#"
 {
   "token": "[TOKEN]",
   "id": "[ID]",
@@ -126,8 +126,8 @@ fn a_disk_that_fails_changes_nothing() {
     let mut strace = home.program("strace");
     strace.args(["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC:when=1"]);
     strace.args(["-o", "strace.log", BINARY, "token", "rotate", "one"]);
-    let answer = Answer::of(&mut strace);
-    assert_eq!((answer.code, &*answer.stdout), (1, ""), "{}", answer.stderr);
-    assert!(answer.stderr.contains("make room and try again"), "{}", answer.stderr);
+    let outcome = Outcome::of(&mut strace);
+    assert_eq!((outcome.code, &*outcome.stdout), (1, ""), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("make room and try again"), "{}", outcome.stderr);
     assert_eq!(fs::read(home.store_path()).unwrap(), before);
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Answer, Home, set_mode, token};
+use super::support::{Home, Outcome, set_mode, token};
 
 /// A user that every system has, and that these tests do not run as.
 const DAEMON: u32 = 1;
@@ -176,8 +176,8 @@ fn a_held_lock_is_reported() {
     let home = Home::with_tokens(&[token('a', "one", None)]);
     let lock = fs::File::create(home.store_directory().join("auth-tokens.json.lock")).unwrap();
     lock.lock().unwrap();
-    let answer = home.run(&["check"]);
-    answer.is(
+    let outcome = home.run(&["check"]);
+    outcome.is(
         0,
         str![[r#"
 The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
@@ -214,7 +214,7 @@ error: failed to open the lock file `[HOME]/.config/opencode/auth-tokens.json.lo
 fn a_variable_with_a_similar_name_is_pointed_out() {
     let home = Home::new();
     let mut command = home.command(&["check"]);
-    Answer::of(command.env("OPENCODE_AUTH_TOKEN", "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw")).is(0, str![[r#"
+    Outcome::of(command.env("OPENCODE_AUTH_TOKEN", "oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw")).is(0, str![[r#"
 The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
 Note: the variable OPENCODE_AUTH_TOKEN is set. It does not name the token file. The variable OPENCODE_AUTH_TOKENS does, with an S at the end.
 Fine: the file does not exist yet, so no token is valid.
@@ -225,8 +225,10 @@ Create a token with: opencode-auth token create
         (&["check", "--store", "/srv/t.json"][..], &[][..], "named by --store"),
         (&["check"], &[("OPENCODE_AUTH_TOKENS", "/srv/t.json")], "named by OPENCODE_AUTH_TOKENS"),
     ] {
-        let answer = Answer::of(home.command(arguments).envs(variables.iter().copied()));
-        assert!(answer.stdout.starts_with(&format!("The token file is /srv/t.json ({reason}).\n")));
+        let outcome = Outcome::of(home.command(arguments).envs(variables.iter().copied()));
+        assert!(
+            outcome.stdout.starts_with(&format!("The token file is /srv/t.json ({reason}).\n"))
+        );
     }
 }
 
@@ -237,15 +239,15 @@ fn a_token_from_the_future_is_pointed_out_and_create_warns() {
         &format!("{{\"version\": 1, \"tokens\": [{}]}}", token('a', "ci", None))
             .replace("created_at\": \"20", "created_at\": \"90"),
     );
-    let answer = home.run(&["check"]);
+    let outcome = home.run(&["check"]);
     let note = "Note: the token aaaaaaaaaaaa (ci) was created in the future, at 90";
-    assert!(answer.stdout.contains(note), "{}", answer.stdout);
-    assert!(answer.stdout.ends_with("This clock or the one that created it is wrong.\n"));
+    assert!(outcome.stdout.contains(note), "{}", outcome.stdout);
+    assert!(outcome.stdout.ends_with("This clock or the one that created it is wrong.\n"));
     for arguments in [&["create"][..], &["rotate", "ci", "--json"]] {
-        let answer = home.run(arguments);
-        assert_eq!(answer.code, 0, "{}", answer.stderr);
-        assert!(answer.stderr.starts_with("warning: the clock reads 20"), "{}", answer.stderr);
+        let outcome = home.run(arguments);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        assert!(outcome.stderr.starts_with("warning: the clock reads 20"), "{}", outcome.stderr);
         let words = "Z, but the token aaaaaaaaaaaa (ci) was created at 90";
-        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
 }

@@ -6,13 +6,13 @@ use opencode_auth::Permissions;
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Answer, Home, closed_pipe, full_device};
+use super::support::{Home, Outcome, closed_pipe, full_device};
 
 #[test]
 fn the_token_is_alone_on_standard_output() {
     let home = Home::new();
-    let answer = home.run(&["create"]);
-    answer.is(
+    let outcome = home.run(&["create"]);
+    outcome.is(
         0,
         str![[r#"
 [TOKEN]
@@ -28,8 +28,8 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 
 "#]],
     );
-    assert_eq!(answer.stdout.len(), 33);
-    assert!(home.knows(answer.stdout.trim_end()));
+    assert_eq!(outcome.stdout.len(), 33);
+    assert!(home.knows(outcome.stdout.trim_end()));
 
     let [record] = &home.records()[..] else { panic!("one token") };
     assert_eq!((record.name(), record.permissions()), (None, Permissions::ALL));
@@ -42,7 +42,7 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 #[test]
 fn every_option_counts() {
     let home = Home::new();
-    let answer = home.run(&[
+    let outcome = home.run(&[
         "create",
         "--name",
         "a name",
@@ -51,7 +51,7 @@ fn every_option_counts() {
         "--expires",
         "never",
     ]);
-    answer.is(
+    outcome.is(
         0,
         str![[r#"
 [TOKEN]
@@ -76,8 +76,8 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 #[test]
 fn json_has_the_token_and_its_record() {
     let home = Home::new();
-    let answer = home.run(&["create", "--name", "ci", "--permissions", "read", "--json"]);
-    answer.is(
+    let outcome = home.run(&["create", "--name", "ci", "--permissions", "read", "--json"]);
+    outcome.is(
         0,
         str![[r#"
 {
@@ -94,7 +94,7 @@ fn json_has_the_token_and_its_record() {
 "#]],
         str![],
     );
-    let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert!(home.knows(json["token"].as_str().unwrap()));
     assert_eq!(json["id"], home.records()[0].id().as_str());
 }
@@ -105,7 +105,7 @@ fn a_shell_captures_the_token() {
     let mut shell = home.program("sh");
     shell
         .args(["-c", r#"TOKEN=$(opencode-auth token create 2>/dev/null); printf "<%s>" "$TOKEN""#]);
-    Answer::of(&mut shell).is(0, str!["<[TOKEN]>"], str![]);
+    Outcome::of(&mut shell).is(0, str!["<[TOKEN]>"], str![]);
 }
 
 #[test]
@@ -219,7 +219,7 @@ error: failed to create the token: a token's name has at most 64 characters
 error: failed to create the token: a token's name cannot contain control or formatting characters, but this one contains U+001B
 
 "#]]);
-    // Not even in part: what is written to a terminal or a log of a build stays there.
+    // Not even a part of it is shown: a terminal or the log of a build would keep it.
     refused(&["--name", &token]).is(1, "", str![[r#"
 error: failed to create the token: a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters
 
@@ -237,16 +237,16 @@ fn a_token_that_cannot_be_printed_is_deleted_again() {
     let home = Home::new();
     home.create(&["--name", "other"]);
     for arguments in [&["create"][..], &["create", "--json"]] {
-        let answer = Answer::of(home.command(arguments).stdout(closed_pipe()));
-        answer.is(1, "", str![[r#"
+        let outcome = Outcome::of(home.command(arguments).stdout(closed_pipe()));
+        outcome.is(1, "", str![[r#"
 error: failed to write the new token to standard output: Broken pipe (os error 32); it was deleted again
 
 "#]]);
         assert_eq!(home.records().len(), 1, "{arguments:?}");
 
         let Some(full) = full_device() else { continue };
-        let answer = Answer::of(home.command(arguments).stdout(full));
-        answer.is(1, "", str![[r#"
+        let outcome = Outcome::of(home.command(arguments).stdout(full));
+        outcome.is(1, "", str![[r#"
 error: failed to write the new token to standard output: No space left on device (os error 28); it was deleted again
 
 "#]]);
@@ -267,13 +267,13 @@ fn nothing_is_created_or_rotated_if_the_token_would_be_lost() {
         ("rotate ci --json", ">/dev/null"),
     ] {
         let script = format!("opencode-auth token {arguments} {redirection}");
-        let answer = Answer::of(home.program("sh").args(["-c", &script]));
+        let outcome = Outcome::of(home.program("sh").args(["-c", &script]));
         let what = arguments.split(' ').next().unwrap();
         let expected = format!(
             "error: failed to {what} the token: standard output is closed or /dev/null, and the token \
              would be lost; let it go to a terminal, a pipe or a file\n"
         );
-        answer.is(1, "", expected);
+        outcome.is(1, "", expected);
         assert_eq!(home.records(), records, "{script}");
     }
 }
@@ -281,8 +281,9 @@ fn nothing_is_created_or_rotated_if_the_token_would_be_lost() {
 #[test]
 fn a_closed_standard_error_is_not_a_failure() {
     let home = Home::new();
-    let answer = Answer::of(home.command(&["create"]).stderr(closed_pipe()).stdout(Stdio::piped()));
-    answer.is(
+    let outcome =
+        Outcome::of(home.command(&["create"]).stderr(closed_pipe()).stdout(Stdio::piped()));
+    outcome.is(
         0,
         str![[r#"
 [TOKEN]
@@ -290,5 +291,5 @@ fn a_closed_standard_error_is_not_a_failure() {
 "#]],
         "",
     );
-    assert!(home.knows(answer.stdout.trim_end()));
+    assert!(home.knows(outcome.stdout.trim_end()));
 }

@@ -112,12 +112,16 @@ fn an_ambiguous_beginning_lists_the_candidates() {
             1,
         )
     }));
-    let answer = home.run(&["delete", "abcdef"]);
-    answer.is(1, "", str![[r#"
+    let outcome = home.run(&["delete", "abcdef"]);
+    outcome.is(1, "", str![[r#"
 error: failed to delete the token: `abcdef` can mean several tokens: [ID] (one), [ID] (two); give one of these ids
 
 "#]]);
-    assert!(answer.stderr.contains("abcdef000001 (one), abcdef000002 (two)"), "{}", answer.stderr);
+    assert!(
+        outcome.stderr.contains("abcdef000001 (one), abcdef000002 (two)"),
+        "{}",
+        outcome.stderr
+    );
     assert_left(&home, &["one", "two"]);
 }
 
@@ -181,13 +185,13 @@ For more information, try '--help'.
 fn a_token_given_as_a_name_is_not_repeated() {
     let home = Home::new();
     let token = home.create(&[]);
-    for key in [token.clone(), format!("Bearer {token}"), format!("{token}x")] {
-        let answer = home.run(&["delete", &key]);
-        answer.is(1, "", str![[r#"
-error: failed to delete the token: the argument looks like a token; give the token's id or name, which this tells you: printf %s "$TOKEN" | opencode-auth token identify
+    for id_or_name in [token.clone(), format!("Bearer {token}"), format!("{token}x")] {
+        let outcome = home.run(&["delete", &id_or_name]);
+        outcome.is(1, "", str![[r#"
+error: failed to delete the token: the argument looks like a token; give the token's id or name, or pass the token on standard input: printf %s "$TOKEN" | opencode-auth token delete -
 
 "#]]);
-        assert!(!answer.stderr.contains(&token[..8]), "{}", answer.stderr);
+        assert!(!outcome.stderr.contains(&token[..8]), "{}", outcome.stderr);
     }
     assert!(home.knows(&token));
 }

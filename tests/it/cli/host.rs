@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use snapbox::str;
 
-use super::support::{Answer, BINARY, Home};
+use super::support::{BINARY, Home, Outcome};
 
 /// The example's binary. `cargo test` builds it; `cargo test --test it` alone does not.
 fn opencode() -> Option<PathBuf> {
@@ -23,7 +23,7 @@ fn hints_name_the_commands_and_the_url_of_the_host() {
     let home = Home::new();
     let run = |arguments: &[&str]| {
         let mut command = home.program(opencode.to_str().unwrap());
-        Answer::of(command.args(["auth", "token"]).args(arguments))
+        Outcome::of(command.args(["auth", "token"]).args(arguments))
     };
     run(&["list"]).is(0, "", str![[r#"
 There are no tokens: the file `[HOME]/.config/opencode/auth-tokens.json` does not exist. Create a token with: opencode auth token create

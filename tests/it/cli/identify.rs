@@ -4,10 +4,10 @@ use std::process::Stdio;
 
 use snapbox::str;
 
-use super::support::{Answer, Home};
+use super::support::{Home, Outcome};
 
 /// Runs the command with this text on standard input.
-fn with_input(home: &Home, arguments: &[&str], input: &str) -> Answer {
+fn with_input(home: &Home, arguments: &[&str], input: &str) -> Outcome {
     let mut command = home.command(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -21,8 +21,8 @@ fn a_token_on_standard_input_is_identified() {
     home.create(&["--name", "other"]);
     let token = home.create(&["--name", "ci", "--permissions", "read", "--expires", "never"]);
     for input in [token.clone(), format!("  {token}\r\n")] {
-        let answer = with_input(&home, &["identify"], &input);
-        answer.is(
+        let outcome = with_input(&home, &["identify"], &input);
+        outcome.is(
             0,
             str![[r#"
 The token is [ID] (ci).
@@ -34,7 +34,7 @@ Delete it with: opencode-auth token delete [ID]
 "#]],
             "",
         );
-        assert!(!answer.stdout.contains(&token));
+        assert!(!outcome.stdout.contains(&token));
     }
     with_input(&home, &["identify", "--json"], &token).is(
         0,

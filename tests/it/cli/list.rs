@@ -4,7 +4,7 @@ use std::time::Instant;
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Answer, BINARY, Home, can_run, closed_pipe, set_mode, token};
+use super::support::{BINARY, Home, Outcome, can_run, closed_pipe, set_mode, token};
 
 /// A second more, so that it is still so many days when the binary looks.
 const A_LITTLE: Duration = Duration::seconds(30);
@@ -22,8 +22,8 @@ fn home() -> Home {
 #[test]
 fn columns_are_aligned_and_what_expires_next_is_marked() {
     let home = home();
-    let answer = home.run(&["list"]);
-    answer.is(
+    let outcome = home.run(&["list"]);
+    outcome.is(
         0,
         str![[r#"
 ID            NAME            PERMISSIONS         CREATED     EXPIRES
@@ -36,9 +36,10 @@ ID            NAME            PERMISSIONS         CREATED     EXPIRES
 "#]],
         "",
     );
-    let widths: Vec<_> = answer.stdout.lines().map(unicode_width::UnicodeWidthStr::width).collect();
+    let widths: Vec<_> =
+        outcome.stdout.lines().map(unicode_width::UnicodeWidthStr::width).collect();
     assert!(widths.iter().all(|width| *width <= 80), "{widths:?}");
-    assert!(answer.stdout.lines().all(|line| line.trim_end() == line));
+    assert!(outcome.stdout.lines().all(|line| line.trim_end() == line));
 }
 
 #[test]
@@ -132,16 +133,16 @@ fn tokens_on_a_read_only_file_system_are_listed() {
     }
     let mut unshare = home.program("unshare");
     unshare.args(["-rm", "sh", "-c", script, "sh"]).arg(home.store_directory());
-    let answer = Answer::of(&mut unshare);
-    assert_eq!((answer.code, &*answer.stderr), (0, ""));
-    assert_eq!(answer.stdout, home.run(&["list"]).stdout);
+    let outcome = Outcome::of(&mut unshare);
+    assert_eq!((outcome.code, &*outcome.stderr), (0, ""));
+    assert_eq!(outcome.stdout, home.run(&["list"]).stdout);
 }
 
 #[test]
 fn closing_the_pipe_early_is_not_a_failure() {
-    Answer::of(home().command(&["list"]).stdout(closed_pipe())).is(0, "", "");
+    Outcome::of(home().command(&["list"]).stdout(closed_pipe())).is(0, "", "");
     let Some(full) = super::support::full_device() else { return };
-    Answer::of(home().command(&["list"]).stdout(full)).is(
+    Outcome::of(home().command(&["list"]).stdout(full)).is(
         1,
         "",
         str![[r#"
@@ -169,7 +170,7 @@ error: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`
 fn in_terminal(home: &Home, variables: &[(&str, &str)]) -> String {
     let mut script = home.program("script");
     script.args(["-qec", &format!("{BINARY} token list"), "/dev/null"]);
-    Answer::of(script.envs(variables.iter().copied())).stdout
+    Outcome::of(script.envs(variables.iter().copied())).stdout
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn colours_are_for_terminals() {
     const RED: &str = "\u{1b}[31m";
     let home = home();
     for forced in ["CLICOLOR_FORCE", "FORCE_COLOR"] {
-        let piped = Answer::of(home.command(&["list"]).env(forced, "1"));
+        let piped = Outcome::of(home.command(&["list"]).env(forced, "1"));
         assert!(!piped.stdout.contains('\u{1b}'), "{forced}");
     }
     if !can_run("script", &["-qec", "true", "/dev/null"]) {
@@ -203,8 +204,8 @@ fn a_token_that_a_file_has_as_a_name_is_not_shown() {
         &["rotate", "aaaaaa"],
         &["delete", "aaaaaa"],
     ] {
-        let answer = home.run(arguments);
-        let said = format!("{}{}", answer.stdout, answer.stderr);
+        let outcome = home.run(arguments);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
         assert!(!said.contains(&secret[..16]), "{arguments:?}: {said}");
         let shows_name = ["list", "rotate"].contains(&arguments[0]) || arguments[1..] == ["aaaaaa"];
         assert_eq!(said.contains("<contains a token>"), shows_name, "{said}");

@@ -3,15 +3,15 @@ use std::fs;
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Answer, Home, closed_pipe, full_device, token};
+use super::support::{Home, Outcome, closed_pipe, full_device, token};
 
 #[test]
 fn the_new_secret_works_and_the_old_one_does_not() {
     let home = Home::new();
     let old = home.create(&["--name", "ci", "--permissions", "read", "--expires", "30d"]);
     let before = home.records().remove(0);
-    let answer = home.run(&["rotate", "ci"]);
-    answer.is(
+    let outcome = home.run(&["rotate", "ci"]);
+    outcome.is(
         0,
         str![[r#"
 [TOKEN]
@@ -28,7 +28,7 @@ The token is shown only this once. To try it, put it into the variable TOKEN and
 "#]],
     );
 
-    assert!(home.knows(answer.stdout.trim_end()));
+    assert!(home.knows(outcome.stdout.trim_end()));
     assert!(!home.knows(&old));
     let after = home.records().remove(0);
     assert_eq!(
@@ -43,8 +43,8 @@ fn a_token_is_named_by_its_id_its_name_or_the_beginning_of_its_id() {
     let home = Home::new();
     home.create(&["--name", "ci"]);
     let id = home.records()[0].id();
-    for key in [id.as_str(), "ci", &id.as_str()[..6]] {
-        assert_eq!(home.run(&["rotate", key]).code, 0, "{key}");
+    for id_or_name in [id.as_str(), "ci", &id.as_str()[..6]] {
+        assert_eq!(home.run(&["rotate", id_or_name]).code, 0, "{id_or_name}");
     }
 }
 
@@ -77,7 +77,7 @@ fn json_has_the_token_and_its_record() {
 fn the_old_record_is_restored_if_the_new_secret_cannot_be_printed() {
     let home = Home::new();
     let old = home.create(&["--name", "ci"]);
-    // What a later version may keep in the file is put back as well.
+    // Fields of a later version are restored as well.
     let content = fs::read_to_string(home.store_path()).unwrap();
     home.write(
         &content.replace("null}", "null, \"x\": 1.0}").replace(r#"Z"}"#, r#"Z", "x": 1.0}"#),
@@ -86,16 +86,16 @@ fn the_old_record_is_restored_if_the_new_secret_cannot_be_printed() {
     assert!(before.contains(r#""x": 1.0"#));
 
     for arguments in [&["rotate", "ci"][..], &["rotate", "ci", "--json"]] {
-        let answer = Answer::of(home.command(arguments).stdout(closed_pipe()));
-        answer.is(1, "", str![[r#"
+        let outcome = Outcome::of(home.command(arguments).stdout(closed_pipe()));
+        outcome.is(1, "", str![[r#"
 error: failed to write the new token to standard output: Broken pipe (os error 32); the old one was restored and works as before
 
 "#]]);
         assert_eq!(fs::read_to_string(home.store_path()).unwrap(), before);
 
         let Some(full) = full_device() else { continue };
-        let answer = Answer::of(home.command(arguments).stdout(full));
-        answer.is(1, "", str![[r#"
+        let outcome = Outcome::of(home.command(arguments).stdout(full));
+        outcome.is(1, "", str![[r#"
 error: failed to write the new token to standard output: No space left on device (os error 28); the old one was restored and works as before
 
 "#]]);
@@ -125,7 +125,7 @@ For more information, try '--help'.
 "#]],
     );
     home.run(&["rotate", "oct_not-quite-a-token"]).is(1, "", str![[r#"
-error: failed to rotate the token: the argument looks like a token; give the token's id or name, which this tells you: printf %s "$TOKEN" | opencode-auth token identify
+error: failed to rotate the token: the argument looks like a token; give the token's id or name, or pass the token on standard input: printf %s "$TOKEN" | opencode-auth token rotate -
 
 "#]]);
 }

@@ -34,7 +34,7 @@ fn a_rotation_is_printed_or_not_made() {
     let mut rotated = 0;
     for round in 0..60_u32 {
         let name = ["-INT", "-TERM", "-HUP", "-QUIT"][round as usize % 4];
-        // From right after the start to after the end, which is 10 ms window and more.
+        // From right after the start to after the end, which takes at least the window of 10 ms.
         let delay = Duration::from_micros(500 * u64::from(round));
         let printed = interrupted(&home, &["rotate", "ci"], name, delay);
         if printed.is_empty() {
@@ -88,7 +88,7 @@ fn a_signal_after_the_change_waits_for_the_output_and_then_ends_the_process() {
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(home.knows(printed.trim_end()), "{name}: {printed}");
         assert!(!home.knows(&old));
-        // strace ends as its process did.
+        // strace ends with the signal that ended its process.
         use std::os::unix::process::ExitStatusExt as _;
         assert_eq!(output.status.signal(), Some(number), "{name}: {:?}", output.status);
     }

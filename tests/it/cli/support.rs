@@ -1,4 +1,4 @@
-//! A home directory to run the binary in, and what it answered.
+//! A home directory to run the binary in, and what the binary printed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -86,33 +86,33 @@ impl Home {
         command
     }
 
-    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Answer {
-        Answer::of(&mut self.command(arguments))
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Outcome {
+        Outcome::of(&mut self.command(arguments))
     }
 
-    /// Creates a token and answers its text.
+    /// Creates a token and returns its text.
     #[track_caller]
     pub fn create(&self, arguments: &[&str]) -> String {
-        let answer = self.run(&[&["create"], arguments].concat());
-        assert_eq!(answer.code, 0, "{}", answer.stderr);
-        answer.stdout.trim_end().to_owned()
+        let outcome = self.run(&[&["create"], arguments].concat());
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        outcome.stdout.trim_end().to_owned()
     }
 }
 
 /// What a program wrote, and how it ended.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Outcome {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Answer {
+impl Outcome {
     pub fn of(command: &mut Command) -> Self {
         command.output().unwrap().into()
     }
 
-    /// Compares all of it. Tokens, ids, times and the home are redacted.
+    /// Compares the exit code and both streams. Tokens, ids, times and the home are redacted.
     #[track_caller]
     pub fn is(
         &self,
@@ -128,7 +128,7 @@ impl Answer {
     }
 }
 
-impl From<Output> for Answer {
+impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code().expect("ended by itself"),

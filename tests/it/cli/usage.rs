@@ -4,7 +4,7 @@ use std::fs;
 
 use snapbox::str;
 
-use super::support::{Answer, BINARY, Home, set_mode};
+use super::support::{BINARY, Home, Outcome, set_mode};
 
 const COMMANDS: [&str; 8] =
     ["create", "list", "delete", "rotate", "identify", "path", "check", "completions"];
@@ -91,9 +91,9 @@ Exit codes:
 fn no_command_is_wrong_usage_and_shows_the_help() {
     let home = Home::new();
     let no_arguments: [&str; 0] = [];
-    let answer = home.run(&no_arguments);
-    assert_eq!((answer.code, &*answer.stdout), (2, ""));
-    assert_eq!(answer.stderr, home.run(&["--help"]).stdout);
+    let outcome = home.run(&no_arguments);
+    assert_eq!((outcome.code, &*outcome.stdout), (2, ""));
+    assert_eq!(outcome.stderr, home.run(&["--help"]).stdout);
     home.run(&["lst"]).is(
         2,
         "",
@@ -112,18 +112,18 @@ For more information, try '--help'.
 
 #[test]
 fn the_version_is_that_of_the_crate() {
-    let answer = Answer::of(Home::new().program(BINARY).arg("--version"));
-    assert_eq!(answer.stdout, format!("opencode-auth {}\n", env!("CARGO_PKG_VERSION")));
+    let outcome = Outcome::of(Home::new().program(BINARY).arg("--version"));
+    assert_eq!(outcome.stdout, format!("opencode-auth {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn completions_are_those_of_the_program() {
     let home = Home::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let answer = home.run(&["completions", shell]);
-        assert_eq!((answer.code, &*answer.stderr), (0, ""), "{shell}");
+        let outcome = home.run(&["completions", shell]);
+        assert_eq!((outcome.code, &*outcome.stderr), (0, ""), "{shell}");
         for word in COMMANDS.into_iter().chain(["opencode-auth", "permissions"]) {
-            assert!(answer.stdout.contains(word), "{shell}: {word}");
+            assert!(outcome.stdout.contains(word), "{shell}: {word}");
         }
     }
     home.run(&["completions", "tcsh"]).is(
@@ -145,7 +145,7 @@ For more information, try '--help'.
 fn the_option_wins_over_the_variables() {
     let home = Home::new();
     let path = |arguments: &[&str], variables: &[(&str, &str)]| {
-        Answer::of(home.command(&[&["path"], arguments].concat()).envs(variables.iter().copied()))
+        Outcome::of(home.command(&[&["path"], arguments].concat()).envs(variables.iter().copied()))
     };
     let xdg = ("XDG_CONFIG_HOME", "/xdg");
     let file = ("OPENCODE_AUTH_TOKENS", "/srv/tokens.json");
@@ -217,10 +217,10 @@ For more information, try '--help'.
     );
     let slash = "a slash at its end makes it a directory; name a file in it";
     for command in ["path", "list", "check", "create"] {
-        let answer = home.run(&[command, "--store", "here/"]);
-        answer.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
-        let answer = home.run(&[command, "--store", "oct_AAECAwQFBgcICQoLDA0ODw"]);
-        answer.is(1, "", str![[r#"
+        let outcome = home.run(&[command, "--store", "here/"]);
+        outcome.is(1, "", format!("error: failed to open `here/`: {slash}\n"));
+        let outcome = home.run(&[command, "--store", "oct_AAECAwQFBgcICQoLDA0ODw"]);
+        outcome.is(1, "", str![[r#"
 error: failed to find the token store: its path contains a token, which is not repeated here; name the file
 
 "#]]);
@@ -230,7 +230,7 @@ error: failed to find the token store: its path contains a token, which is not r
 
 "#]]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
-    // Called like a token, and none.
+    // A name that looks like a token but is not one.
     for name in ["oct_administrator_of_all_w", "backup_oct_2026-11-24_of_laptop_w"] {
         assert_eq!(home.run(&["create", "--store", name]).code, 0, "{name}");
     }
@@ -243,8 +243,8 @@ fn the_file_can_be_named_before_and_after_the_command() {
     let store = store.to_str().unwrap();
     assert_eq!(home.run(&["--store", store, "create"]).code, 0);
     assert_eq!(home.run(&["create", "--store", store]).code, 0);
-    let answer = Answer::of(home.command(&["list"]).env("OPENCODE_AUTH_TOKENS", store));
-    assert_eq!(answer.stdout.lines().count(), 3);
+    let outcome = Outcome::of(home.command(&["list"]).env("OPENCODE_AUTH_TOKENS", store));
+    assert_eq!(outcome.stdout.lines().count(), 3);
     assert!(!home.store_path().exists());
 }
 
@@ -256,15 +256,15 @@ fn a_path_is_shown_without_what_a_terminal_would_interpret() {
     fs::create_dir(&directory).unwrap();
     let store = directory.join("tokens");
     let store = store.to_str().unwrap();
-    let printable = |answer: &Answer| {
-        let said = format!("{}{}", answer.stdout, answer.stderr);
+    let printable = |outcome: &Outcome| {
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
         assert!(!said.contains('\u{1b}') && !said.contains("\nx"), "{said}");
         assert!(said.contains(r"\u{1b}[2J\nx/tokens"), "{said}");
     };
     for command in ["list", "check", "create", "check"] {
-        let answer = home.run(&[command, "--store", store]);
-        assert_eq!(answer.code, 0, "{}", answer.stderr);
-        printable(&answer);
+        let outcome = home.run(&[command, "--store", store]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        printable(&outcome);
     }
     let path = home.run(&["path", "--store", store]);
     assert_eq!(path.stdout, format!("{store}\n"));
@@ -273,12 +273,12 @@ fn a_path_is_shown_without_what_a_terminal_would_interpret() {
     printable(&home.run(&["check", "--store", store]));
     set_mode(store.as_ref(), 0o666);
     for command in ["list", "check"] {
-        let answer = home.run(&[command, "--store", store]);
-        printable(&answer);
-        // There is nothing to paste that would act on another file.
+        let outcome = home.run(&[command, "--store", store]);
+        printable(&outcome);
+        // No command to paste would act on another file.
         assert!(
-            !format!("{}{}", answer.stdout, answer.stderr).contains("chmod go-w '"),
-            "{answer:?}"
+            !format!("{}{}", outcome.stdout, outcome.stderr).contains("chmod go-w '"),
+            "{outcome:?}"
         );
     }
 }
@@ -343,11 +343,11 @@ fn a_path_that_ends_in_an_invisible_character_or_is_a_url_is_refused() {
     ] {
         let expected = format!("error: failed to find the token store: {message}\n");
         for command in ["list", "create", "path", "check"] {
-            let answer = home.run(&[command, "--store", value]);
-            assert_eq!((answer.code, &*answer.stdout, &*answer.stderr), (1, "", &*expected));
+            let outcome = home.run(&[command, "--store", value]);
+            assert_eq!((outcome.code, &*outcome.stdout, &*outcome.stderr), (1, "", &*expected));
             let mut command = home.command(&[command]);
-            let answer = Answer::of(command.env("OPENCODE_AUTH_TOKENS", value));
-            assert_eq!((answer.code, &*answer.stdout, &*answer.stderr), (1, "", &*expected));
+            let outcome = Outcome::of(command.env("OPENCODE_AUTH_TOKENS", value));
+            assert_eq!((outcome.code, &*outcome.stdout, &*outcome.stderr), (1, "", &*expected));
         }
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
@@ -363,8 +363,8 @@ fn the_path_is_escaped_for_a_terminal_only() {
     }
     let mut script = home.program("script");
     script.args(["-qec", &format!("{BINARY} token path --store \"$STORE\""), "/dev/null"]);
-    let answer = Answer::of(script.env("STORE", store));
-    assert_eq!(answer.stdout, "/srv/\\u{1b}[2J/t.json\r\n");
+    let outcome = Outcome::of(script.env("STORE", store));
+    assert_eq!(outcome.stdout, "/srv/\\u{1b}[2J/t.json\r\n");
 }
 
 #[test]
