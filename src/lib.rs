@@ -95,6 +95,8 @@ mod layer;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod guide;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,6 +10,8 @@ use opencode_auth::cli::{Exit, TokenCommand, may_hold_token, name_examples};
 #[command(name = "opencode-auth", version)]
 enum Program {
     Token(TokenCommand),
+    #[cfg(feature = "gateway")]
+    Gateway(opencode_auth::gateway::GatewayCommand),
 }
 
 fn main() -> Exit {
@@ -17,6 +19,8 @@ fn main() -> Exit {
         name_examples(Program::command()).try_get_matches().unwrap_or_else(|error| exit(&error));
     match Program::from_arg_matches_mut(&mut matches) {
         Ok(Program::Token(command)) => command.run::<Program>(),
+        #[cfg(feature = "gateway")]
+        Ok(Program::Gateway(command)) => command.run(),
         Err(error) => exit(&error.format(&mut Program::command())),
     }
 }

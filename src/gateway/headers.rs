@@ -1,0 +1,182 @@
+//! Which headers pass the gateway. Pure.
+
+use std::net::IpAddr;
+
+use axum::http::header::{
+    self, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, SET_COOKIE, TE, UPGRADE, VIA,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+
+/// RFC 9110 section 7.6.1: headers of one connection, besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    TE,
+    header::TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// What all headers that tell an upstream who asks begin with.
+const X_FORWARDED: &str = "x-forwarded-";
+
+/// The cookies with which opencode 2.0 recognizes its own sessions.
+const SESSION_COOKIE: &[u8] = b"opencode_session";
+
+const PARAMETER: &str = "auth_token";
+
+/// Makes the headers of a request those that the upstream receives: without hop-by-hop headers and
+/// credentials, and with what the gateway says of the client.
+pub(super) fn for_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, version: Version) {
+    let host = host(headers, uri);
+    let accepts_trailers =
+        headers.get_all(TE).iter().any(|value| lists(value.as_bytes(), b"trailers"));
+    remove_hop_by_hop(headers);
+    for name in [AUTHORIZATION, EXPECT, FORWARDED, HeaderName::from_static("x-real-ip")] {
+        headers.remove(name);
+    }
+    let claimed: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(X_FORWARDED)).cloned().collect();
+    for name in claimed {
+        headers.remove(name);
+    }
+    remove_session_cookies(headers);
+
+    if accepts_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    let node = if client.is_ipv6() { format!("\"[{client}]\"") } else { client.to_string() };
+    let mut forwarded = format!("for={node};proto=http");
+    if let Some(host) = host {
+        if let Ok(host) = host.to_str()
+            && !host.contains(['"', '\\'])
+        {
+            forwarded = format!("{forwarded};host=\"{host}\"");
+        }
+        headers.insert("x-forwarded-host", host.clone());
+        headers.insert(HOST, host);
+    }
+    set(headers, FORWARDED, &forwarded);
+    set(headers, HeaderName::from_static("x-forwarded-for"), &client.to_string());
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    headers.append(VIA, via(version));
+}
+
+/// Makes the headers of a response those that the client receives.
+pub(super) fn for_client(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    // A session of the upstream is another credential for it.
+    if headers.contains_key(SET_COOKIE) {
+        let kept: Vec<HeaderValue> = headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|cookie| !cookie.as_bytes().trim_ascii_start().starts_with(SESSION_COOKIE))
+            .cloned()
+            .collect();
+        headers.remove(SET_COOKIE);
+        for cookie in kept {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// Whether the request asks for a web socket.
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    let has = |name, word: &[u8]| {
+        headers.get_all(name).iter().any(|value: &HeaderValue| lists(value.as_bytes(), word))
+    };
+    has(CONNECTION, b"upgrade") && has(UPGRADE, b"websocket")
+}
+
+/// Says again that the connection is to become a web socket.
+pub(super) fn set_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// The path and the query without the credential in it. The other parameters keep their bytes and order.
+pub(super) fn path_and_query(uri: &Uri) -> String {
+    let path = uri.path();
+    let Some(query) = uri.query() else { return path.to_owned() };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            percent_encoding::percent_decode_str(&name).ne(PARAMETER.bytes())
+        })
+        .collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
+/// The host that the client meant: that of the request's target, as HTTP/2 sends it, or the header.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<HeaderValue> {
+    uri.authority()
+        .map(Authority::as_str)
+        // A user name before the host is no part of it.
+        .map(|authority| authority.rsplit('@').next().unwrap_or_default())
+        .and_then(|host| HeaderValue::from_str(host).ok())
+        .or_else(|| headers.get(HOST).cloned())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+fn remove_session_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(COOKIE) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| {
+            let kept: Vec<&[u8]> = value
+                .as_bytes()
+                .split(|byte| *byte == b';')
+                .map(<[u8]>::trim_ascii)
+                .filter(|cookie| !cookie.is_empty() && !cookie.starts_with(SESSION_COOKIE))
+                .collect();
+            if kept.is_empty() {
+                None
+            } else {
+                HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
+            }
+        })
+        .collect();
+    headers.remove(COOKIE);
+    for cookie in kept {
+        headers.append(COOKIE, cookie);
+    }
+}
+
+/// Whether a list of words has this one, in any case.
+fn lists(list: &[u8], word: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(word))
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// RFC 9110 section 7.6.3.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2.0 opencode-auth",
+        Version::HTTP_10 => "1.0 opencode-auth",
+        _ => "1.1 opencode-auth",
+    })
+}

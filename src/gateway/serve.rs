@@ -1,0 +1,84 @@
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tower::Service;
+
+use crate::gateway::front::Front;
+
+/// How long the head of a request may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How often a client that has an HTTP/2 connection open is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// How long requests under way may take to finish when the gateway stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long accepting waits when the process has no descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(200);
+
+/// Serves HTTP/1.1 and HTTP/2 until `stopped` resolves and the requests under way have finished.
+pub(super) async fn serve<S>(
+    listener: TcpListener,
+    front: Arc<Front<S>>,
+    stopped: impl Future<Output = ()>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING);
+    let graceful = GracefulShutdown::new();
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        let (stream, client) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    wait_after(&error).await;
+                    continue;
+                }
+            },
+            () = &mut stopped => break,
+        };
+        // An error means that the client is gone, which its own task will see.
+        let _ = stream.set_nodelay(true);
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let front = Arc::clone(&front);
+            async move { Ok::<_, Infallible>(front.respond(request.map(Body::new), client.ip()).await) }
+        });
+        let connection =
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        // A connection fails when its client breaks the protocol or goes away: its own affair.
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move { drop(connection.await) });
+    }
+    drop(listener);
+    if timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way and have been cut off");
+    }
+}
+
+async fn wait_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::error!(%error, "failed to accept a connection");
+        sleep(EXHAUSTED).await;
+    }
+}
