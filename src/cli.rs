@@ -67,6 +67,7 @@ mod signals;
 mod input;
 mod store;
 mod args;
+mod probe;
 mod check;
 mod commands;
 

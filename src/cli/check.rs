@@ -6,7 +6,7 @@ use std::path::Path;
 
 use time::UtcDateTime;
 
-use crate::cli::wording;
+use crate::cli::{probe, wording};
 use crate::record::TokenRecord;
 use crate::shell::{command, escape_path, quote};
 use crate::store::{FileTokenStore, StoreError, lock_path};
@@ -47,9 +47,7 @@ pub(super) fn check(path: &Path, reason: &str, program: &str) -> Findings {
         }
         Err(error) => findings.wrong(&wording::store_error(&error)),
     }
-    if path.parent().is_some_and(Path::exists) {
-        check_writing(path, &mut findings);
-    }
+    check_writing(path, &mut findings);
     findings
 }
 
@@ -105,11 +103,16 @@ fn check_writing(path: &Path, findings: &mut Findings) {
     // The lock is beside the file that links point to.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Some(directory) = target.parent() else { return };
-    if !is_writable(directory) {
+    if directory.is_dir() && !is_writable(directory) {
         findings.line(
             "Note: you cannot write to the file's directory. You can list tokens, but not change them.",
         );
         return;
+    }
+    let problem = probe::irreplaceable(&target)
+        .or_else(|| probe::problem(&target).map(|error| wording::store_error(&error)));
+    if let Some(problem) = problem {
+        findings.wrong(&format!("tokens cannot be changed: {problem}"));
     }
     let lock = &lock_path(&target);
     let Ok(metadata) = fs::symlink_metadata(lock) else { return };

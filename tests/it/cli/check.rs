@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
 use snapbox::str;
 use time::Duration;
 
-use super::support::{Home, Outcome, set_mode, token};
+use super::support::{BINARY, Home, Outcome, can_run, set_mode, token};
 
 /// A user that every system has, and that these tests do not run as.
 const DAEMON: u32 = 1;
@@ -250,4 +250,89 @@ fn a_token_from_the_future_is_pointed_out_and_create_warns() {
         let words = "Z, but the token aaaaaaaaaaaa (ci) was created at 90";
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_created_is_reported() {
+    let home = Home::new();
+    fs::write(home.path().join(".config"), "a file").unwrap();
+    let outcome = home.run(&["check"]);
+    let create = home.run(&["create"]);
+    assert_eq!((outcome.code, create.code), (1, 1), "{}", outcome.stdout);
+    let wrong = "Wrong: tokens cannot be changed: failed to create the directory `";
+    assert!(outcome.stdout.contains(wrong), "{}", outcome.stdout);
+}
+
+/// Runs a shell script in a user and mount namespace of its own, with the store's directory as `$1`.
+fn in_namespace(home: &Home, script: &str) -> Option<Outcome> {
+    if !can_run("unshare", &["-rm", "sh", "-c", "mount --bind /tmp /tmp"]) {
+        return None;
+    }
+    let mut unshare = home.program("unshare");
+    unshare.args(["-rm", "sh", "-ec", script, "sh"]).arg(home.store_directory());
+    Some(Outcome::of(&mut unshare))
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_reported() {
+    for (script, wrong) in [
+        (
+            "cd \"$1\"; mount --bind auth-tokens.json auth-tokens.json",
+            "Wrong: tokens cannot be changed: the file is mounted by itself, so it cannot be replaced; \
+             mount its directory instead",
+        ),
+        (
+            "mkdir full; mount -t tmpfs -o size=8k,nr_inodes=8 none full; chmod 700 full; \
+             cp \"$1\"/* full; chmod 600 full/*; \
+             cat /dev/zero > full/zeros 2>/dev/null || true; mount --bind full \"$1\"",
+            "Wrong: tokens cannot be changed: failed to write a temporary file in ",
+        ),
+    ] {
+        let home = Home::with_tokens(&[token('a', "one", None)]);
+        let script = format!("{script}; opencode-auth token check; opencode-auth token create");
+        let Some(outcome) = in_namespace(&home, &script) else { return };
+        assert!(outcome.stdout.contains(wrong), "{outcome:?}");
+        // `check` ended the script, because it failed.
+        assert_eq!((outcome.code, &*outcome.stderr), (1, ""));
+        assert_eq!(fs::read_dir(home.store_directory()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn an_immutable_file_is_reported() {
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    let path = home.store_path();
+    let path = path.to_str().unwrap();
+    if !can_run("chattr", &["+i", path]) {
+        return;
+    }
+    let outcome = home.run(&["check"]);
+    let create = home.run(&["create"]);
+    assert!(can_run("chattr", &["-i", path]));
+    outcome.is(1, str![[r#"
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 1 token, none expired.
+Wrong: tokens cannot be changed: the file is immutable, so it cannot be replaced; make it mutable: sudo chattr -ia '[HOME]/.config/opencode/auth-tokens.json'
+
+"#]], "");
+    assert_eq!(create.code, 1);
+}
+
+#[test]
+fn a_file_system_without_locks_is_reported() {
+    let home = Home::with_tokens(&[token('a', "one", None)]);
+    if !can_run("strace", &["-qq", "-e", "inject=flock:error=ENOLCK", "true"]) {
+        return;
+    }
+    let mut strace = home.program("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=flock:error=ENOLCK"]);
+    Outcome::of(strace.args([BINARY, "token", "check"])).is(1, str![[r#"
+The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
+Fine: the format is right, and only you or root can write to the file.
+It has 1 token, none expired.
+Wrong: tokens cannot be changed: failed to lock a file in `[HOME]/.config/opencode`: No locks available (os error 37)
+
+"#]], "");
+    assert_eq!(fs::read_dir(home.store_directory()).unwrap().count(), 1);
 }
