@@ -129,6 +129,7 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
             command("ls -l", path),
         ),
         TrustProblem::NotAFile
+        | TrustProblem::UnknownOwner { .. }
         | TrustProblem::FileWritable { .. }
         | TrustProblem::DirectoryWritable { .. } => problem.to_string(),
     }

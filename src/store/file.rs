@@ -1,5 +1,6 @@
 //! Tokens in a file.
 
+mod access;
 mod error;
 mod fingerprint;
 pub(crate) mod format;
@@ -21,12 +22,13 @@ use time::UtcDateTime;
 
 pub use self::error::{FileMode, FileStoreError, TrustProblem};
 pub use self::format::FormatProblem;
+use self::location::SeenDirectory;
 #[cfg(feature = "cli")]
 pub(crate) use self::location::absolute_path;
 #[cfg(feature = "cli")]
 pub(crate) use self::lock::lock_path;
 use self::read::read_content;
-use self::update::{Waiting, update};
+use self::update::{Options, update};
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
@@ -71,6 +73,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct FileTokenStore {
     path: Arc<Path>,
+    directory: Arc<SeenDirectory>,
     snapshot: LeasedSnapshot,
     options: FileTokenStoreOptions,
 }
@@ -296,9 +299,12 @@ impl FileTokenStore {
         change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
         then: impl FnOnce(T, Durability) -> R,
     ) -> Result<R, ChangeError> {
-        let waiting =
-            Waiting { timeout: self.options.lock_timeout, on_wait: &*self.options.on_lock_wait };
-        let updated = update(self.path(), &waiting, change)?;
+        let options = Options {
+            directory: &self.directory,
+            timeout: self.options.lock_timeout,
+            on_wait: &*self.options.on_lock_wait,
+        };
+        let updated = update(self.path(), &options, change)?;
         let outcome = then(updated.outcome, updated.durability);
         // A snapshot from before the change may decide requests for this long.
         thread::sleep(self.snapshot.lease().saturating_sub(updated.replaced_at.elapsed()));
@@ -361,8 +367,9 @@ impl FileTokenStoreOptions {
     /// As [`FileTokenStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileTokenStore, StoreError> {
         let path = self::location::absolute_path(path.as_ref())?;
-        let snapshot = self::refresh::open(path.clone(), self.window)?;
-        Ok(FileTokenStore { path: path.into(), snapshot, options: self })
+        let directory = Arc::default();
+        let snapshot = self::refresh::open(path.clone(), Arc::clone(&directory), self.window)?;
+        Ok(FileTokenStore { path: path.into(), directory, snapshot, options: self })
     }
 
     /// Opens the default store.

@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 mod concurrency;
 #[cfg(target_os = "linux")]
+mod containers;
+#[cfg(target_os = "linux")]
 mod editing;
 #[cfg(target_os = "linux")]
 mod editors;

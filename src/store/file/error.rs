@@ -87,6 +87,35 @@ pub enum FileStoreError {
         /// The store's file.
         path: PathBuf,
     },
+    /// The open file is not the store any more: it was deleted or replaced, but the path still leads to
+    /// it. This happens to a file that is mounted by itself.
+    #[error("failed to use the token store `{}`: this file was deleted or replaced, and the path still leads to it; if the file is mounted by itself, mount its directory instead", escape_path(.path))]
+    Detached {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The store's directory was there when the store was opened, and is gone.
+    #[error("failed to find the directory `{}`: it was there when the token store was opened; is a disk not mounted?", escape_path(.path))]
+    DirectoryGone {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A change cannot give the new file the group or the access control list of the old one.
+    #[error("failed to keep who can read `{}`: {source}; nothing was changed: change the tokens as the user that owns the store, or give the file to a group of this user", escape_path(.path))]
+    Access {
+        /// The store's file.
+        path: PathBuf,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// The lock's file belongs to another user, who could hold the lock for ever.
+    #[error("failed to trust the lock file `{}`: {problem}", escape_path(.path))]
+    UntrustedLock {
+        /// The lock's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: TrustProblem,
+    },
     /// During a change, the file, the lock's file or a link to one of them was moved or replaced.
     #[error("failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again", escape_path(.path))]
     Moved {
@@ -168,6 +197,12 @@ pub enum TrustProblem {
         /// The user id of this process.
         user: u32,
     },
+    /// The file or directory belongs to a user that this user namespace does not know. All such users
+    /// look like one, so nobody can tell who it is.
+    UnknownOwner {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// A symbolic link that leads to the file belongs to a user who is neither this process's user nor
     /// root.
     ForeignLink {
@@ -204,6 +239,11 @@ impl fmt::Display for TrustProblem {
                  or: {}",
                 escape_path(path),
                 command(&format!("chown {user}"), path),
+            ),
+            Self::UnknownOwner { path } => write!(
+                f,
+                "`{}` belongs to a user that is not known in this user namespace",
+                escape_path(path)
             ),
             // No `chown`: it would give away the file that the link points to.
             Self::ForeignLink { path, owner } => write!(

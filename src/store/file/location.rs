@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::{self, Path, PathBuf, is_separator};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::redact;
 use crate::store::file::error::FileStoreError;
@@ -22,6 +23,30 @@ pub(crate) fn default_path() -> Result<PathBuf, FileStoreError> {
 /// The directory that contains the file at `path`.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
+}
+
+/// Whether a store's directory was there before. If it is gone, a disk may not be mounted: then the store
+/// is not empty, and a change must not begin a second one.
+#[derive(Debug, Default)]
+pub(crate) struct SeenDirectory(AtomicBool);
+
+impl SeenDirectory {
+    pub(crate) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the directory exists.
+    pub(crate) fn exists(&self, directory: &Path) -> Result<bool, FileStoreError> {
+        // A directory that cannot be looked at is somewhere.
+        if directory.try_exists().unwrap_or(true) {
+            self.mark();
+            return Ok(true);
+        }
+        if self.0.load(Ordering::Relaxed) {
+            return Err(FileStoreError::DirectoryGone { path: directory.to_owned() });
+        }
+        Ok(false)
+    }
 }
 
 /// The path of a store as a user named it, made absolute.

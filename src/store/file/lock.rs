@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::store::file::error::FileStoreError;
+use crate::store::file::trust;
 
 /// How often a writer that waits tries again. Every writer has the same chance each time, so that none
 /// waits long while others work.
@@ -95,8 +96,33 @@ fn is_same_file(_held: &Metadata, _found: &Metadata) -> bool {
 }
 
 fn open(path: &Path) -> Result<File, FileStoreError> {
+    let failed = |source| FileStoreError::io("open the lock file", path, source);
+    let file = loop {
+        match open_or_create(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => break result,
+        }
+        match open_or_create(path, true) {
+            // Another writer has created it in the meantime.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => break result,
+        }
+    };
+    let file = file.map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        let kind = io::ErrorKind::InvalidInput;
+        return Err(failed(io::Error::new(kind, "it is not a regular file")));
+    }
+    match trust::owner_problem(path, &metadata) {
+        Some(problem) => Err(FileStoreError::UntrustedLock { path: path.to_owned(), problem }),
+        None => Ok(file),
+    }
+}
+
+fn open_or_create(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create_new(create);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -115,11 +141,11 @@ fn open(path: &Path) -> Result<File, FileStoreError> {
         const FILE_SHARE_READ_AND_WRITE: u32 = 1 | 2;
         options.share_mode(FILE_SHARE_READ_AND_WRITE);
     }
-    let failed = |source| FileStoreError::io("open the lock file", path, source);
-    let file = options.open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        let kind = io::ErrorKind::InvalidInput;
-        return Err(failed(io::Error::new(kind, "it is not a regular file")));
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    if create {
+        // A umask may have taken bits from the mode.
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     }
     Ok(file)
 }

@@ -28,19 +28,11 @@ pub(crate) struct StoreFile {
 }
 
 impl StoreFile {
-    /// Opens the store at `path`. `None` if there is no file.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, FileStoreError> {
-        Self::open_resolved(path, &trust::resolve(path)?)
-    }
-
     /// Opens the store at `path`, whose links lead to `target`. `None` if there is no file.
     ///
     /// The file is checked once it is open, because another file may take its name at any moment. For
     /// the same reason a link at `target` is an error: `target` was not a link when it was checked.
-    pub(crate) fn open_resolved(
-        path: &Path,
-        target: &Path,
-    ) -> Result<Option<Self>, FileStoreError> {
+    pub(crate) fn open(path: &Path, target: &Path) -> Result<Option<Self>, FileStoreError> {
         let mut options = OpenOptions::new();
         options.read(true);
         #[cfg(unix)]
@@ -64,6 +56,10 @@ impl StoreFile {
         };
         let metadata =
             file.metadata().map_err(|source| FileStoreError::io("read", path, source))?;
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::nlink(&metadata) == 0 {
+            return Err(FileStoreError::Detached { path: path.to_owned() });
+        }
         trust::check_file(path, target, &metadata)?;
         let size = metadata.len();
         if size > MAX_SIZE {
@@ -122,7 +118,7 @@ pub(crate) fn read_content(
 }
 
 fn try_read(path: &Path, target: &Path) -> Result<Content, FileStoreError> {
-    let Some(file) = StoreFile::open_resolved(path, target)? else {
+    let Some(file) = StoreFile::open(path, target)? else {
         // No editor is at work in a directory that does not exist.
         return Ok(Content { is_settled: !directory_of(target).exists(), ..Content::default() });
     };

@@ -15,13 +15,19 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::shell::escape_path;
 use crate::store::file::error::FileStoreError;
 use crate::store::file::fingerprint::Fingerprint;
+use crate::store::file::location::{SeenDirectory, directory_of};
 use crate::store::file::read::{GRACE_PERIOD, RETRY_INTERVAL, StoreFile, parse};
+use crate::store::file::trust;
 use crate::store::{LeasedSnapshot, Records, Refresh, Refreshed, Refresher, StoreError};
 
 /// Reads the store at `path` for the first time. A missing file is an empty store, at once.
-pub(crate) fn open(path: PathBuf, window: Duration) -> Result<LeasedSnapshot, StoreError> {
+pub(crate) fn open(
+    path: PathBuf,
+    directory: Arc<SeenDirectory>,
+    window: Duration,
+) -> Result<LeasedSnapshot, StoreError> {
     let name = escape_path(&path);
-    let reader = Arc::new(Mutex::new(Reader { path, last: None, outcome: None }));
+    let reader = Arc::new(Mutex::new(Reader { path, directory, last: None, outcome: None }));
     let snapshot = LeasedSnapshot::new(&*name, window, FileRefresher(Arc::clone(&reader)));
     if let Some(mut refresh) = snapshot.begin_refresh() {
         let found = lock(&reader).read(&mut refresh);
@@ -69,6 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Reads one store's file, and remembers what it found.
 struct Reader {
     path: PathBuf,
+    directory: Arc<SeenDirectory>,
     last: Option<LastRead>,
     /// What the last refresh found.
     outcome: Option<Discriminant<Refreshed>>,
@@ -121,7 +128,12 @@ impl Reader {
 
     fn read_once(&mut self) -> Result<Refreshed, FileStoreError> {
         let now = SystemTime::now();
-        let Some(file) = StoreFile::open(&self.path)? else { return Ok(Refreshed::Missing) };
+        let target = trust::resolve(&self.path)?;
+        let Some(file) = StoreFile::open(&self.path, &target)? else {
+            self.directory.exists(directory_of(&target))?;
+            return Ok(Refreshed::Missing);
+        };
+        self.directory.mark();
         let fingerprint = file.fingerprint();
         if let Some(last) = &self.last
             && !last.was_racy
@@ -153,7 +165,9 @@ mod tests {
         let path = directory.path().join("tokens");
         let digest =
             FileTokenStore::open(&path).unwrap().create(NewToken::new()).unwrap().token.digest();
-        let reader = Arc::new(Mutex::new(Reader { path, last: None, outcome: None }));
+        let directory_seen = Arc::default();
+        let reader = Reader { path, directory: directory_seen, last: None, outcome: None };
+        let reader = Arc::new(Mutex::new(reader));
         let refresher = FileRefresher(Arc::clone(&reader));
         let snapshot = LeasedSnapshot::new("test", Duration::ZERO, refresher);
         (directory, reader, snapshot, digest)

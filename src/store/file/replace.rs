@@ -1,4 +1,4 @@
-//! Replacing a file whole: whoever reads it sees the old content or the new one.
+//! Replacing a file as a whole: a reader sees the old content or the new one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::shell::escape_path;
 use crate::store::change::Durability;
+use crate::store::file::access;
 use crate::store::file::error::FileStoreError;
 use crate::store::file::location::directory_of;
 
@@ -22,11 +23,10 @@ pub(crate) struct Replaced {
     pub(crate) durability: Durability,
 }
 
-/// Puts `content` in the place of the file `target`, with mode 0600, by way of a temporary file beside
-/// it. The caller holds the store's lock.
+/// Replaces the file `target` by a new one with this content: write a temporary file beside it, sync,
+/// rename. The caller holds the store's lock.
 ///
-/// `may_replace` is asked when everything else is done: what it finds is still so when the file is
-/// replaced, but for some microseconds. With an error or `None`, nothing was replaced.
+/// `may_replace` is called last, right before the rename. With an error or `None`, nothing was replaced.
 pub(crate) fn replace(
     target: &Path,
     content: &[u8],
@@ -46,11 +46,10 @@ pub(crate) fn replace(
         .map_err(|source| FileStoreError::io("create a temporary file in", directory, source))?;
     // To the file itself: the wrapper would put the path into its errors, in which it is already.
     let file = temporary.as_file_mut();
+    access::keep(target, file)
+        .map_err(|source| FileStoreError::Access { path: target.to_owned(), source })?;
     file.write_all(content)
-        .and_then(|()| {
-            keep_group(target, file);
-            file.sync_all()
-        })
+        .and_then(|()| file.sync_all())
         .map_err(|source| FileStoreError::io("write", temporary.path(), source))?;
     if !may_replace()? {
         return Ok(None);
@@ -78,21 +77,34 @@ fn create_private(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-/// Creates the directory and those above it that are missing, with mode 0700, and says which.
+/// Creates the directory and the missing ones above it, with mode 0700, and returns the new ones.
 pub(crate) fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, FileStoreError> {
-    let missing: Vec<PathBuf> = directory
+    let mut missing: Vec<PathBuf> = directory
         .ancestors()
         .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
         .map(Path::to_owned)
         .collect();
+    for new in missing.iter().rev() {
+        create_private_directory(new)
+            .map_err(|source| FileStoreError::io("create the directory", new, source))?;
+    }
+    missing.reverse();
+    Ok(missing)
+}
+
+fn create_private_directory(new: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(directory)
-        .map_err(|source| FileStoreError::io("create the directory", directory, source))?;
-    Ok(missing)
+    match builder.create(new) {
+        // Another writer has created it in the meantime.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && new.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        #[cfg(unix)]
+        Ok(()) => fs::set_permissions(new, std::os::unix::fs::PermissionsExt::from_mode(0o700)),
+        #[cfg(not(unix))]
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Removes what a writer that was killed left behind. With the lock held, no other writer is at work,
@@ -115,22 +127,6 @@ fn remove_leftovers(directory: &Path, prefix: &OsStr) {
         }
     }
 }
-
-/// Lets the group read the new file that could read the old one: that of a server which does not write
-/// its store. A group that the file cannot be given to is left out.
-#[cfg(unix)]
-fn keep_group(old: &Path, new: &fs::File) {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
-
-    const READ_BY_GROUP: u32 = 0o040;
-    let Ok(old) = fs::metadata(old) else { return };
-    if old.mode() & READ_BY_GROUP != 0 && fchown(new, None, Some(old.gid())).is_ok() {
-        let _ = new.set_permissions(fs::Permissions::from_mode(0o640));
-    }
-}
-
-#[cfg(not(unix))]
-fn keep_group(_old: &Path, _new: &fs::File) {}
 
 #[cfg(unix)]
 fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {

@@ -30,6 +30,17 @@ pub(crate) fn check_file(
     problem.map_or(Ok(()), |problem| Err(untrusted(path, problem)))
 }
 
+/// Checks the owner of an open file.
+pub(crate) fn owner_problem(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
+    #[cfg(unix)]
+    return foreign_owner(path, metadata);
+    #[cfg(not(unix))]
+    {
+        let _ = (path, metadata);
+        None
+    }
+}
+
 /// Checks the closest existing directory above a missing one. What is created there belongs to this
 /// process's user: root would leave a store in a user's home that the user cannot read.
 pub(crate) fn check_new_directory(path: &Path, directory: &Path) -> Result<(), FileStoreError> {
@@ -143,22 +154,51 @@ fn directory_problems(directory: &Path, metadata: &Metadata) -> Vec<TrustProblem
 /// In a sticky directory, everybody can put a link in the place of a missing file.
 #[cfg(unix)]
 fn link_problem(link: &Path, metadata: &Metadata) -> Option<TrustProblem> {
-    let (owner, _) = foreign_owner(metadata)?;
-    Some(TrustProblem::ForeignLink { path: link.to_owned(), owner })
+    match foreign_owner(link, metadata)? {
+        TrustProblem::ForeignOwner { path, owner, .. } => {
+            Some(TrustProblem::ForeignLink { path, owner })
+        }
+        problem => Some(problem),
+    }
 }
 
+/// The problem if the owner is neither this process's user nor root.
 #[cfg(unix)]
-fn owner_problem(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
-    let (owner, user) = foreign_owner(metadata)?;
-    Some(TrustProblem::ForeignOwner { path: path.to_owned(), owner, user })
-}
-
-/// The owner and this process's user, if the owner is neither that user nor root.
-#[cfg(unix)]
-fn foreign_owner(metadata: &Metadata) -> Option<(u32, u32)> {
+fn foreign_owner(path: &Path, metadata: &Metadata) -> Option<TrustProblem> {
     let owner = std::os::unix::fs::MetadataExt::uid(metadata);
     let user = rustix::process::geteuid().as_raw();
-    (owner != user && owner != 0).then_some((owner, user))
+    if is_unknown_user(owner) {
+        return Some(TrustProblem::UnknownOwner { path: path.to_owned() });
+    }
+    let problem = TrustProblem::ForeignOwner { path: path.to_owned(), owner, user };
+    (owner != user && owner != 0).then_some(problem)
+}
+
+/// Whether the id is the one that Linux shows for every user that a user namespace does not map, and this
+/// namespace does not map it.
+#[cfg(target_os = "linux")]
+fn is_unknown_user(id: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    if id != OVERFLOW {
+        return false;
+    }
+    // Without user namespaces there is no map, and every user is known.
+    let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return false };
+    let maps = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        id.checked_sub(first).is_some_and(|offset| offset < count)
+    };
+    !map.lines().any(maps)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+const fn is_unknown_user(_id: u32) -> bool {
+    false
 }
 
 /// Windows decides by the access control list of the user's profile, not by owner and mode.

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use time::UtcDateTime;
 
+use crate::shell::escape_path;
 use crate::store::change::{ChangeError, Durability};
 use crate::store::document::Document;
 use crate::store::file::error::FileStoreError;
 use crate::store::file::fingerprint::Fingerprint;
-use crate::store::file::location::directory_of;
+use crate::store::file::location::{SeenDirectory, directory_of};
 use crate::store::file::lock::StoreLock;
 use crate::store::file::read::{MAX_SIZE, read_content};
 use crate::store::file::replace::{Replaced, create_directory, replace};
@@ -18,8 +19,10 @@ use crate::store::file::{format, trust};
 /// How often a change starts over because the file was edited meanwhile.
 pub(super) const ATTEMPTS: usize = 10;
 
-/// How a change waits for the store's lock.
-pub(crate) struct Waiting<'a> {
+/// What a change has to know of its store.
+pub(crate) struct Options<'a> {
+    pub(crate) directory: &'a SeenDirectory,
+    /// How long to wait for the lock.
     pub(crate) timeout: Duration,
     /// Called if another process holds the lock for a noticeable time.
     pub(crate) on_wait: &'a dyn Fn(),
@@ -36,19 +39,20 @@ pub(crate) struct Updated<T> {
 /// links and file are still as they were, rename.
 pub(crate) fn update<T>(
     path: &Path,
-    waiting: &Waiting<'_>,
+    options: &Options<'_>,
     change: impl Fn(&mut Document, UtcDateTime) -> Result<T, ChangeError>,
 ) -> Result<Updated<T>, ChangeError> {
     // A link at `path` stays: a dotfile manager may have put it there.
     let target = trust::resolve(path)?;
     let directory = directory_of(&target);
-    if let Ok(false) = directory.try_exists() {
+    if !options.directory.exists(directory)? {
         trust::check_new_directory(path, directory)?;
         // A change that an empty store refuses leaves nothing behind, not even a directory.
         change(&mut Document::default(), UtcDateTime::now())?;
     }
     let new_directories = create_directory(directory)?;
-    let lock = StoreLock::acquire(&target, waiting.timeout, waiting.on_wait)?;
+    options.directory.exists(directory)?;
+    let lock = StoreLock::acquire(&target, options.timeout, options.on_wait)?;
 
     // Who edits the file by hand takes no lock. The edit may be a revocation, so it is not overwritten.
     for _ in 0..ATTEMPTS {
@@ -69,10 +73,34 @@ pub(crate) fn update<T>(
             }
             Ok(Fingerprint::at(&target)? == content.fingerprint)
         };
+        let other_names = other_names(&target);
         let replaced = replace(&target, &text, &new_directories, is_unchanged)?;
         if let Some(Replaced { at, durability }) = replaced {
+            if other_names > 0 {
+                tracing::warn!(
+                    store = escape_path(path),
+                    names = other_names,
+                    "token store has another name (hard link), which keeps the old tokens"
+                );
+            }
             return Ok(Updated { outcome, replaced_at: at, durability });
         }
     }
     Err(FileStoreError::Changing { path: target }.into())
+}
+
+/// How many hard links lead to the file, beside its own name.
+pub(crate) fn other_names(target: &Path) -> u64 {
+    #[cfg(unix)]
+    {
+        let metadata = std::fs::symlink_metadata(target);
+        metadata.map_or(0, |metadata| {
+            std::os::unix::fs::MetadataExt::nlink(&metadata).saturating_sub(1)
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = target;
+        0
+    }
 }
