@@ -189,7 +189,9 @@ Note: another process is changing the tokens, or was stopped during a change. Ot
         "",
     );
     drop(lock);
-    assert!(!home.run(&["check"]).stdout.contains("Note"));
+    // A child that another test has just forked shares the lock until it executes its program.
+    let is_free = || !home.run(&["check"]).stdout.contains("Note");
+    assert!((0..20).any(|_| is_free()));
 }
 
 #[test]
