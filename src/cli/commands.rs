@@ -11,11 +11,11 @@ use crate::cli::args::{Create, Delete, Identify, List, Rotate};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::signals::Hold;
-use crate::cli::store::ChosenStore;
+use crate::cli::store::{ChosenStore, OpenStore};
 use crate::cli::{check, clock, input, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
 use crate::shell::escape_path;
-use crate::store::{ChangeError, Durability, FileTokenStore};
+use crate::store::{ChangeError, Durability};
 
 /// The sentence that says why a command failed.
 type Failure = String;
@@ -62,7 +62,8 @@ impl<'c> Session<'c> {
             .map_err(|error| self.failure("create the token", &error))?;
         let record = &created.record;
         if let Err(error) = printed {
-            let undone = store.delete(record.id().as_str()).map(|deleted| deleted.durability);
+            let undone =
+                store.delete_many(&[record.id().to_string()]).map(|deleted| deleted.durability);
             return Err(self.not_printed(
                 &error,
                 undone,
@@ -72,7 +73,7 @@ impl<'c> Session<'c> {
         }
         if !arguments.json {
             output::say(format_args!("Created the token {}.", wording::token(record)));
-            self.say_how_to_use(record, store.path());
+            self.say_how_to_use(record, &store.place());
         }
         Ok(done("the token was created, but a power cut may undo that", created.durability))
     }
@@ -109,7 +110,7 @@ impl<'c> Session<'c> {
                 "Rotated the token {}. Servers refuse the old secret from now on and end its open streams.",
                 wording::token(&record),
             ));
-            self.say_how_to_use(&record, store.path());
+            self.say_how_to_use(&record, &store.place());
         }
         Ok(done(
             "the token was rotated, but a power cut may undo that and restore the old one",
@@ -123,8 +124,8 @@ impl<'c> Session<'c> {
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
         } else if records.is_empty() {
-            let path = escape_path(store.path());
-            let state = if store.path().exists() { "has none" } else { "does not exist" };
+            let path = store.place();
+            let state = if store.exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
                 "There are no tokens: the file `{path}` {state}. Create a token with: {} create",
                 self.program
@@ -232,8 +233,8 @@ impl<'c> Session<'c> {
         }
     }
 
-    fn say_how_to_use(&self, record: &TokenRecord, store: &Path) {
-        output::say(wording::details(record, store));
+    fn say_how_to_use(&self, record: &TokenRecord, place: &str) {
+        output::say(wording::details(record, place));
         output::say(format_args!(
             "The token is shown only this once. To try it, put it into the variable TOKEN and run:\n  \
              curl -H \"Authorization: Bearer $TOKEN\" {}",
@@ -261,7 +262,7 @@ pub(super) fn path_to_token_commands(command: &Command) -> Option<&str> {
 }
 
 /// The id of the token on standard input, if the argument is `-`. Otherwise the argument.
-fn resolve(store: &FileTokenStore, id_or_name: &str) -> Result<String, Failure> {
+fn resolve(store: &OpenStore, id_or_name: &str) -> Result<String, Failure> {
     if id_or_name == "-" {
         presented(store).map(|record| record.id().to_string())
     } else {
@@ -270,22 +271,22 @@ fn resolve(store: &FileTokenStore, id_or_name: &str) -> Result<String, Failure> 
 }
 
 /// The record of the token on standard input.
-fn presented(store: &FileTokenStore) -> Result<TokenRecord, Failure> {
+fn presented(store: &OpenStore) -> Result<TokenRecord, Failure> {
     let digest = input::read_token()?.digest();
     let records = store.list().map_err(|error| wording::store_error(&error))?;
     records.into_iter().find(|record| *record.digest() == digest).ok_or_else(|| {
         format!(
             "the store `{}` does not have this token: it was deleted or rotated, or it belongs to \
              another store",
-            escape_path(store.path())
+            store.place()
         )
     })
 }
 
 /// Warns if the clock is behind, because the expiry of a new token depends on it.
-fn warn_of_clock(store: &FileTokenStore) {
+fn warn_of_clock(store: &OpenStore) {
     // If there is no file, there is nothing to compare with. A change reports all other errors.
-    let records = if store.path().exists() { store.list().unwrap_or_default() } else { Vec::new() };
+    let records = if store.exists() { store.list().unwrap_or_default() } else { Vec::new() };
     if let Some(sign) = clock::behind(&records, UtcDateTime::now()) {
         output::warn(format_args!(
             "{sign}; set the clock, or the token may expire at a wrong time"

@@ -21,12 +21,11 @@ pub(super) fn token(record: &TokenRecord) -> String {
 }
 
 /// The details of a new token, in lines.
-pub(super) fn details(record: &TokenRecord, store: &Path) -> String {
+pub(super) fn details(record: &TokenRecord, place: &str) -> String {
     format!(
-        "  permissions  {}\n  expires      {}\n  stored in    {} (as a hash)",
+        "  permissions  {}\n  expires      {}\n  stored in    {place} (as a hash)",
         record.permissions(),
         expiry(record, record.created_at()),
-        escape_path(store),
     )
 }
 
