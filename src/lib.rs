@@ -51,6 +51,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `cli` | off | [`cli::TokenCommand`](https://docs.rs/opencode-auth/latest/opencode_auth/cli/), the commands `create`, `list`, `delete` and more for programs built with clap, and the binary `opencode-auth` |
+//! | `postgres` | off | `PostgresTokenStore`: tokens in PostgreSQL, for many servers that share them |
 //!
 //! `TOKEN=$(opencode-auth token create --name ci)` makes a token, `opencode-auth token delete ci` revokes it.
 //!
@@ -121,6 +122,10 @@ pub use crate::store::{
     FileTokenStoreOptions, FormatProblem, LeasedSnapshot, Lookup, LookupFuture, LookupResult,
     MemoryTokenStore, Records, Refresh, Refreshed, Refresher, Rotated, StoreError, TokenStore,
     TrustProblem,
+};
+#[cfg(feature = "postgres")]
+pub use crate::store::{
+    PostgresProblem, PostgresReport, PostgresStoreError, PostgresTokenStore, RealmReport,
 };
 pub use crate::stream::{AnyBody, AuthBody, AxumBody, ResponseBody};
 pub use crate::token::{

@@ -12,6 +12,8 @@ pub(crate) mod document;
 mod file;
 mod memory;
 mod pair;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 mod snapshot;
 
@@ -24,6 +26,10 @@ pub use self::file::{
 #[cfg(feature = "cli")]
 pub(crate) use self::file::{absolute_path, lock_path};
 pub use self::memory::MemoryTokenStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{
+    PostgresProblem, PostgresReport, PostgresStoreError, PostgresTokenStore, RealmReport,
+};
 pub use self::records::Records;
 pub use self::snapshot::{LeasedSnapshot, Refresh, Refreshed, Refresher};
 use crate::record::TokenRecord;

@@ -59,7 +59,9 @@ pub(super) fn change_error(what: &str, error: &ChangeError, program: &str) -> St
         ChangeError::Store(error) => store_error(error),
         // The error says what failed.
         ChangeError::Invalid(NewTokenError::Random(_)) => error.to_string(),
-        ChangeError::Invalid(_) | ChangeError::NameTaken { .. } => {
+        ChangeError::Invalid(_)
+        | ChangeError::NameTaken { .. }
+        | ChangeError::OutcomeUnknown(_) => {
             format!("failed to {what}: {error}")
         }
         ChangeError::NotFound { .. } => {

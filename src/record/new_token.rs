@@ -58,6 +58,12 @@ impl NewToken {
         self
     }
 
+    /// The name that it describes. It has not been checked.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn described_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Generates the secret and the record that a store keeps of it. Stores call this. Hosts call
     /// [`FileTokenStore::create`](crate::FileTokenStore::create).
     ///

@@ -66,7 +66,8 @@ impl Deleted {
     }
 }
 
-/// Tokens could not be created, rotated or deleted. Nothing was changed.
+/// Tokens could not be created, rotated or deleted. Nothing was changed, except perhaps with
+/// [`OutcomeUnknown`](Self::OutcomeUnknown).
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -106,6 +107,12 @@ pub enum ChangeError {
         /// When it expired.
         expired_at: UtcDateTime,
     },
+    /// The connection broke during the commit, and nobody could find out whether the change was made. Look
+    /// at the tokens before you try again. Only a store on a network has this outcome.
+    #[error(
+        "it is not known whether the change was made; look at the tokens before you try again: {0}"
+    )]
+    OutcomeUnknown(#[source] StoreError),
     /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -122,6 +129,7 @@ impl fmt::Debug for ChangeError {
             Self::IdOrNameIsToken => "IdOrNameIsToken",
             Self::Ambiguous { .. } => "Ambiguous",
             Self::Expired { .. } => "Expired",
+            Self::OutcomeUnknown(_) => "OutcomeUnknown",
         };
         write!(f, "{self} [{variant}]")
     }

@@ -28,6 +28,14 @@ pub(crate) struct Entry {
     pub(crate) unknown: UnknownFields,
 }
 
+#[cfg(feature = "postgres")]
+impl FromIterator<TokenRecord> for Document {
+    fn from_iter<I: IntoIterator<Item = TokenRecord>>(records: I) -> Self {
+        let entry = |record| Entry { record, unknown: UnknownFields::new() };
+        Self { entries: records.into_iter().map(entry).collect(), unknown: UnknownFields::new() }
+    }
+}
+
 impl Document {
     pub(crate) fn create(
         &mut self,

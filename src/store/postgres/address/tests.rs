@@ -1,0 +1,117 @@
+use super::*;
+
+#[track_caller]
+fn parsed(url: &str) -> Address {
+    Address::parse(url).unwrap()
+}
+
+#[track_caller]
+fn problem(url: &str) -> String {
+    let Err(error) = Address::parse(url) else { panic!("{url} is a store") };
+    error.to_string()
+}
+
+#[test]
+fn a_url_is_shown_without_its_password() {
+    let table = [
+        (
+            "postgres://u:secret@db.example.org/tokens",
+            "postgres://u@db.example.org:5432/tokens?realm=default",
+        ),
+        ("postgresql://u:se%2Fcret@h:6432/t?realm=x", "postgres://u@h:6432/t?realm=x"),
+        ("postgres://u@h/t?password=secret&realm=a.b_c-1", "postgres://u@h:5432/t?realm=a.b_c-1"),
+        ("postgres://u:se@cret@a,b:5433/t", "postgres://u@a:5432,b:5433/t?realm=default"),
+        ("postgres://u:secret@[::1]:5433/t", "postgres://u@[::1]:5433/t?realm=default"),
+        (
+            "postgres://u:secret@%2Frun%2Fpostgresql/t",
+            "postgres://u@%2Frun%2Fpostgresql:5432/t?realm=default",
+        ),
+        (
+            "postgres:///t?host=/run/postgresql&port=1&user=u&password=secret",
+            "postgres://u@%2Frun%2Fpostgresql:1/t?realm=default",
+        ),
+    ];
+    for (url, location) in table {
+        let address = parsed(url);
+        assert_eq!(&*address.location, location, "{url}");
+        let error = address.error(PostgresProblem::Replica);
+        assert!(!format!("{error} {error:?}").contains("cret"), "{url}");
+    }
+}
+
+#[test]
+fn a_password_that_breaks_the_url_is_not_repeated() {
+    for url in [
+        "postgres://u:se/cret@h/t",
+        "postgres://u:12/secret@h/t",
+        "postgres://u:12?secret@h/t",
+        "postgres://u:12?a=secret@h/t",
+        "postgres://u:secret@h:port/t",
+        "mysql://u:secret@h/t",
+        "postgres://u:secret@h/t?unknown=secret",
+        "postgres://u:secret@h/t?sslmode=prefer",
+        "postgres://u:secret@h/t?realm=se%20cret",
+        "postgres://u:sec ret@h/t",
+        "postgres://u:secret@/t",
+        "postgres://u:%FFsecret@h/t",
+    ] {
+        let message = problem(url);
+        assert!(!message.contains("cret") && !message.contains("12"), "{url}: {message}");
+    }
+}
+
+#[test]
+fn a_token_in_the_url_is_not_repeated() {
+    let message = problem("postgres://u:oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw@h/t");
+    assert!(message.contains("there is a token in the URL"), "{message}");
+    assert!(!message.contains("oct_"), "{message}");
+}
+
+#[test]
+fn only_loopback_and_sockets_are_plain_by_default() {
+    let table = [
+        ("postgres://h/t", true),
+        ("postgres://localhost.example.org/t", true),
+        ("postgres://10.0.0.1/t", true),
+        ("postgres://h/t?sslmode=disable", false),
+        ("postgres://h/t?sslmode=require", true),
+        ("postgres://h/t?sslmode=verify-full", true),
+        ("postgres://localhost/t", false),
+        ("postgres://127.0.0.1/t", false),
+        ("postgres://127.1.2.3/t", false),
+        ("postgres://[::1]/t", false),
+        ("postgres://localhost/t?sslmode=verify-full", true),
+        ("postgres://localhost/t?hostaddr=10.0.0.1", true),
+        ("postgres://h/t?hostaddr=127.0.0.1", false),
+        ("postgres://%2Frun%2Fpostgresql/t", false),
+        ("postgres://%2Frun%2Fpostgresql/t?sslmode=require", false),
+    ];
+    for (url, is_encrypted) in table {
+        let endpoint = &parsed(url).endpoints[0];
+        assert_eq!(endpoint.is_encrypted, is_encrypted, "{url}");
+        let mode = if is_encrypted { SslMode::Require } else { SslMode::Disable };
+        assert_eq!(endpoint.config.get_ssl_mode(), mode, "{url}");
+    }
+    let mixed = parsed("postgres://h,localhost/t");
+    assert!(mixed.endpoints[0].is_encrypted && !mixed.endpoints[1].is_encrypted);
+}
+
+#[test]
+fn the_usual_parameters_reach_the_driver() {
+    let url = "postgres://us%40er:p%3Aw@h:6432/d%20b?connect_timeout=7&application_name=x&keepalives_idle=9";
+    let config = parsed(url).endpoints[0].config().unwrap();
+    assert_eq!(config.get_user(), Some("us@er"));
+    assert_eq!(config.get_password(), Some(&b"p:w"[..]));
+    assert_eq!(config.get_dbname(), Some("d b"));
+    assert_eq!(config.get_ports(), [6432]);
+    assert_eq!(config.get_application_name(), Some("x"));
+    assert_eq!(config.get_connect_timeout(), Some(&std::time::Duration::from_secs(7)));
+}
+
+#[test]
+fn roots_come_from_the_system_or_from_a_file() {
+    assert_eq!(parsed("postgres://h/t").root_certificates, None);
+    assert_eq!(parsed("postgres://h/t?sslrootcert=system").root_certificates, None);
+    let path = Some(PathBuf::from("/etc/ca.pem"));
+    assert_eq!(parsed("postgres://h/t?sslrootcert=/etc/ca.pem").root_certificates, path);
+}

@@ -1,0 +1,96 @@
+//! The changes of a realm, and what servers see of them.
+
+use std::time::Instant;
+
+use opencode_auth::{NewToken, Permissions};
+
+use crate::shared_cluster;
+use crate::support::{LEASE, create, find, is_known, open};
+
+#[tokio::test]
+async fn a_new_token_is_accepted_and_a_deleted_one_is_not() {
+    let cluster = shared_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let (server, commands) = (open(&url).await, open(&url).await);
+    let new = NewToken::new().name("ci").permissions(Permissions::READ);
+    let created = commands.create(new).await.unwrap();
+    let found = find(&server, &created.token).await.unwrap();
+    assert_eq!(found.as_deref(), Some(&created.record));
+    assert_eq!(commands.list().await.unwrap(), [created.record.clone()]);
+
+    let rotated = commands.rotate("ci").await.unwrap();
+    assert_eq!(rotated.replaced, created.record);
+    assert!(!is_known(&server, &created.token).await);
+    assert!(is_known(&server, &rotated.token).await);
+
+    let deleted = commands.delete("ci").await.unwrap();
+    assert_eq!(deleted.records, [rotated.record]);
+    assert!(!is_known(&server, &rotated.token).await);
+}
+
+#[tokio::test]
+async fn a_change_returns_when_the_lease_has_passed() {
+    let cluster = shared_cluster!();
+    let store = open(&cluster.url(&cluster.realm(LEASE).await)).await;
+    let began = Instant::now();
+    create(&store, "ci").await;
+    assert!(began.elapsed() >= LEASE, "{:?}", began.elapsed());
+    let began = Instant::now();
+    store.delete("other").await.unwrap_err();
+    assert!(store.delete_expired().await.unwrap().records.is_empty());
+    assert!(began.elapsed() < LEASE, "what changes nothing waits for nothing");
+}
+
+#[tokio::test]
+async fn concurrent_changes_are_all_made() {
+    let cluster = shared_cluster!();
+    let store = open(&cluster.url(&cluster.realm(LEASE).await)).await;
+    let tasks: Vec<_> = (0..20)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let name = format!("token-{number}");
+                create(&store, &name).await;
+                if number % 2 == 0 {
+                    store.delete(&name).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let names: Vec<_> = store.list().await.unwrap();
+    let mut names: Vec<_> = names.iter().map(|record| record.name().unwrap().to_owned()).collect();
+    names.sort();
+    let mut expected: Vec<_> =
+        (0..20).step_by(2).map(|number| format!("token-{}", number + 1)).collect();
+    expected.sort();
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn realms_do_not_see_each_other() {
+    let cluster = shared_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let other_url = format!("{url}?realm=other");
+    opencode_auth::PostgresTokenStore::init(&other_url).await.unwrap();
+    let (store, other) = (open(&url).await, open(&other_url).await);
+    let token = create(&store, "ci").await;
+    assert!(is_known(&store, &token).await);
+    assert!(!is_known(&other, &token).await);
+    other.delete("ci").await.unwrap_err();
+    create(&other, "ci").await;
+    assert_eq!(store.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_may_be_a_token_is_not_sent_to_the_database() {
+    let cluster = shared_cluster!();
+    let store = open(&cluster.url(&cluster.realm(LEASE).await)).await;
+    let token = create(&store, "ci").await;
+    let error = store.delete(token.expose_secret()).await.unwrap_err();
+    assert!(matches!(error, opencode_auth::ChangeError::IdOrNameIsToken), "{error}");
+    store.create(NewToken::new().name(token.expose_secret())).await.unwrap_err();
+    assert!(!cluster.log().contains(token.expose_secret()));
+}

@@ -1,0 +1,188 @@
+//! Faults of the network, of the database and of the server: never an allowed request beyond the bound, never
+//! a denial in doubt.
+
+use std::time::{Duration, Instant};
+
+use opencode_auth::PostgresTokenStore;
+use tokio::time::sleep;
+
+use crate::own_cluster;
+use crate::proxy::{Mode, Proxy};
+use crate::shared_cluster;
+use crate::support::{LEASE, create, find, is_known, open, until_it_cannot_tell, until_known};
+
+#[tokio::test]
+async fn lost_packets_end_the_lease_and_nothing_else() {
+    let cluster = shared_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let proxy = Proxy::to(cluster.port).await;
+    let commands = open(&url).await;
+    let server = open(&proxy.url(&url, cluster.port)).await;
+    let token = create(&commands, "ci").await;
+    assert!(is_known(&server, &token).await);
+
+    proxy.set(Mode::Swallow);
+    let cut_off_at = Instant::now();
+    // The deletion is made while the server is cut off, and the server must not allow the token after it.
+    let deleted = commands.delete("ci");
+    let (error, deleted) =
+        tokio::join!(until_it_cannot_tell(&server, &token, cut_off_at, LEASE), deleted);
+    deleted.unwrap();
+    assert!(error.contains("did not answer") || error.contains("has not answered"), "{error}");
+    for _ in 0..5 {
+        find(&server, &token).await.unwrap_err();
+    }
+    proxy.set(Mode::Forward);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while let Err(error) = find(&server, &token).await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    assert!(!is_known(&server, &token).await);
+}
+
+#[tokio::test]
+async fn a_stopped_database_ends_the_lease() {
+    let cluster = own_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let server = open(&url).await;
+    let token = create(&server, "ci").await;
+    cluster.signal("STOP");
+    let error = until_it_cannot_tell(&server, &token, Instant::now(), LEASE).await;
+    cluster.signal("CONT");
+    assert!(!error.is_empty());
+    until_known(&server, &token).await;
+}
+
+#[tokio::test]
+async fn a_restart_is_survived() {
+    let cluster = own_cluster!();
+    // Long enough for a restart, which requests do not notice then.
+    let url = cluster.url(&cluster.realm(Duration::from_secs(20)).await);
+    let server = open(&url).await;
+    let setup = PostgresTokenStore::open(&format!("{url}?realm=default")).await.unwrap();
+    let created = tokio::spawn(async move { create(&setup, "ci").await });
+    let records = loop {
+        let records = server.list().await.unwrap();
+        if !records.is_empty() {
+            break records;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    sleep(Duration::from_secs(6)).await;
+    let find_record = || async {
+        let digest = *records[0].digest();
+        opencode_auth::TokenStore::find(&server, &digest).wait().await
+    };
+    assert!(find_record().await.unwrap().is_some());
+    cluster.restart();
+    for _ in 0..20 {
+        assert!(find_record().await.unwrap().is_some());
+        sleep(Duration::from_millis(20)).await;
+    }
+    created.abort();
+}
+
+#[tokio::test]
+async fn a_crash_and_a_later_start_are_survived() {
+    let cluster = own_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let server = open(&url).await;
+    let token = create(&server, "ci").await;
+    let crashed_at = Instant::now();
+    cluster.crash();
+    let crash_took = crashed_at.elapsed();
+    let error = until_it_cannot_tell(&server, &token, crashed_at + crash_took, LEASE).await;
+    assert!(error.contains("no connection"), "{error}");
+    cluster.launch();
+    until_known(&server, &token).await;
+}
+
+#[tokio::test]
+async fn servers_follow_a_failover_and_do_not_believe_a_replica() {
+    let primary = own_cluster!();
+    let database = primary.realm(LEASE).await;
+    let standby = primary.standby();
+    let both = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}",
+        primary.port, standby.port
+    );
+    let server = open(&both).await;
+    let token = create(&server, "ci").await;
+    let error = PostgresTokenStore::open(&standby.url(&database)).await.unwrap_err().to_string();
+    assert!(error.contains("is a replica"), "{error}");
+
+    // Whatever the standby is named after, the primary is used.
+    let reversed = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}",
+        standby.port, primary.port
+    );
+    let other = open(&reversed).await;
+    assert!(is_known(&other, &token).await);
+    let second = create(&other, "second").await;
+
+    sleep(LEASE).await;
+    primary.crash();
+    let error = until_it_cannot_tell(&server, &token, Instant::now(), LEASE).await;
+    assert!(error.contains("replica") || error.contains("no connection"), "{error}");
+    standby.promote();
+    until_known(&server, &token).await;
+    until_known(&other, &second).await;
+    server.delete("ci").await.unwrap();
+    assert!(!is_known(&server, &token).await);
+    assert!(!is_known(&other, &token).await);
+}
+
+#[tokio::test]
+async fn the_restore_of_an_older_dump_brings_no_deleted_token_back() {
+    let cluster = own_cluster!();
+    let database = cluster.realm(LEASE).await;
+    let server = open(&cluster.url(&database)).await;
+    let token = create(&server, "ci").await;
+    let port = cluster.port.to_string();
+    let dump = cluster.directory().join("dump");
+    let dump = dump.to_str().unwrap();
+    let connection = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+    cluster.run("pg_dump", &[&connection[..], &["-Fc", "-f", dump, &database]].concat());
+    server.delete("ci").await.unwrap();
+    assert!(!is_known(&server, &token).await);
+
+    let restore = ["-d", &database, "--clean", "--if-exists", dump];
+    cluster.run("pg_restore", &[&connection[..], &restore].concat());
+    let deadline = Instant::now() + LEASE * 3;
+    while Instant::now() < deadline {
+        assert!(!matches!(find(&server, &token).await, Ok(Some(_))), "a deleted token is back");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let error = find(&server, &token).await.unwrap_err().to_string();
+    assert!(error.contains("went back"), "{error}");
+}
+
+/// A server that is stopped for longer than the lease must not decide from what it knew before.
+#[tokio::test]
+async fn a_stopped_server_asks_before_it_decides() {
+    let cluster = shared_cluster!();
+    let url = cluster.url(&cluster.realm(LEASE).await);
+    let commands = open(&url).await;
+    let token = create(&commands, "ci").await;
+    let server = crate::revocation::Server::start(&url);
+    assert_eq!(server.status(&token).await, 200);
+    server.signal("STOP");
+    commands.delete("ci").await.unwrap();
+    server.signal("CONT");
+    // The first request after it goes on.
+    assert_eq!(server.status(&token).await, 401);
+}
+
+/// Idle servers do not poll, and the next request still finds what is true.
+#[tokio::test]
+async fn an_idle_store_asks_again() {
+    let cluster = shared_cluster!();
+    let database = cluster.realm(LEASE).await;
+    let store = open(&cluster.url(&database)).await;
+    let commands = open(&cluster.url(&database)).await;
+    let token = create(&commands, "ci").await;
+    assert!(is_known(&store, &token).await);
+    cluster.psql(&database, "DELETE FROM opencode_auth.tokens");
+    sleep(LEASE).await;
+    assert!(!is_known(&store, &token).await);
+}
