@@ -110,7 +110,8 @@ pub use crate::layer::AuthLayer;
 pub use crate::origin::OriginError;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
 pub use crate::policy::{
-    Ambiguity, Decision, Doubt, Operation, PathPrefix, Policy, Requirement, Rule,
+    Ambiguity, Decision, DirectoryError, Doubt, OpencodeV2, Operation, PathPrefix, PatternError,
+    Policy, Requirement, Rule,
 };
 pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{

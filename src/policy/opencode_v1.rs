@@ -4,12 +4,12 @@
 //! may do without asking. A `POST` that only reads requires read. Patterns are written as in axum 0.8.
 
 use super::operation::{
-    Operation, READ, READ_EXECUTE, WRITE, WRITE_EXECUTE, delete, get, patch, post, put,
+    READ, READ_EXECUTE, Row, WRITE, WRITE_EXECUTE, delete, get, patch, post, put,
 };
 
 #[rustfmt::skip] // One line for each operation, in columns.
-pub(super) static OPERATIONS: &[Operation] = &[
-    // Health, events and the server itself. Whoever may upgrade picks the version that runs next.
+pub(super) static OPERATIONS: &[Row] = &[
+    // Health, events and the server itself. An upgrade chooses the version that runs next.
     post(  WRITE,         "/log",                                                   "app.log"),
     get(   READ,          "/global/health",                                         "global.health"),
     get(   READ,          "/global/event",                                          "global.event"),
@@ -19,14 +19,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post(  WRITE,         "/instance/dispose",                                      "instance.dispose"),
     get(   READ,          "/path",                                                  "path.get"),
 
-    // Configuration. It names what the server starts (MCP servers, formatters, plugins): writing it runs that.
+    // Configuration. It names programs that the server starts: MCP servers, formatters, plugins.
     get(   READ,          "/global/config",                                         "global.config.get"),
     patch( WRITE_EXECUTE, "/global/config",                                         "global.config.update"),
     get(   READ,          "/config",                                                "config.get"),
     patch( WRITE_EXECUTE, "/config",                                                "config.update"),
     get(   READ,          "/config/providers",                                      "config.providers"),
 
-    // Accounts. A well-known URL, or another organisation, brings a remote configuration that is run.
+    // Accounts. A well-known URL or another organisation brings remote configuration, which can start programs.
     put(   WRITE_EXECUTE, "/auth/{providerID}",                                     "auth.set"),
     delete(WRITE,         "/auth/{providerID}",                                     "auth.remove"),
     get(   READ,          "/experimental/console",                                  "experimental.console.get"),
@@ -37,7 +37,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post(  WRITE,         "/provider/{providerID}/oauth/authorize",                 "provider.oauth.authorize"),
     post(  WRITE,         "/provider/{providerID}/oauth/callback",                  "provider.oauth.callback"),
 
-    // What agents are made of: lists only.
+    // Lists of what agents are made of.
     get(   READ,          "/experimental/capabilities",                             "experimental.capabilities.get"),
     get(   READ,          "/experimental/tool",                                     "tool.list"),
     get(   READ,          "/experimental/tool/ids",                                 "tool.ids"),
@@ -48,7 +48,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(   READ,          "/lsp",                                                   "lsp.status"),
     get(   READ,          "/formatter",                                             "formatter.status"),
 
-    // Files of the host. A patch can add a plugin that runs on the next load.
+    // Files of the server's machine. A patch can add a plugin, which runs on the next load.
     get(   READ,          "/find",                                                  "find.text"),
     get(   READ,          "/find/file",                                             "find.files"),
     get(   READ,          "/find/symbol",                                           "find.symbols"),
@@ -61,7 +61,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(   READ,          "/vcs/diff/raw",                                          "vcs.diff.raw"),
     post(  WRITE_EXECUTE, "/vcs/apply",                                             "vcs.apply"),
 
-    // MCP servers. Adding or connecting one spawns its command; authenticating opens a browser on the host.
+    // MCP servers. Adding or connecting one starts its command. Authenticating opens a browser there.
     get(   READ,          "/mcp",                                                   "mcp.status"),
     post(  WRITE_EXECUTE, "/mcp",                                                   "mcp.add"),
     post(  WRITE,         "/mcp/{name}/auth",                                       "mcp.auth.start"),
@@ -71,7 +71,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post(  WRITE_EXECUTE, "/mcp/{name}/connect",                                    "mcp.connect"),
     post(  WRITE,         "/mcp/{name}/disconnect",                                 "mcp.disconnect"),
 
-    // Projects. The start command is run by a shell, a copy's checkout runs hooks, and a name asks the model.
+    // Projects. A shell runs the start command. The checkout of a copy runs hooks. Naming one asks the model.
     get(   READ,          "/project",                                               "project.list"),
     get(   READ,          "/project/current",                                       "project.current"),
     post(  WRITE,         "/project/git/init",                                      "project.initGit"),
@@ -82,7 +82,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     delete(WRITE,         "/experimental/project/{projectID}/copy",                 "v2.projectCopy.remove"),
     post(  WRITE,         "/experimental/project/{projectID}/copy/refresh",         "v2.projectCopy.refresh"),
 
-    // Worktrees and workspaces. Making one runs the start command; `worktree.remove` takes any directory.
+    // Worktrees and workspaces. Creating one runs the start command. `worktree.remove` accepts any directory.
     get(   READ,          "/experimental/worktree",                                 "worktree.list"),
     post(  WRITE_EXECUTE, "/experimental/worktree",                                 "worktree.create"),
     delete(WRITE_EXECUTE, "/experimental/worktree",                                 "worktree.remove"),
@@ -95,7 +95,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     delete(WRITE,         "/experimental/workspace/{id}",                           "experimental.workspace.remove"),
     post(  WRITE,         "/experimental/workspace/warp",                           "experimental.workspace.warp"),
 
-    // Terminals. Creating one runs any command; a connection, or a ticket for one, types into it.
+    // Terminals. Creating one runs any command. A connection, or a ticket for one, can type into it.
     get(   READ,          "/pty/shells",                                            "pty.shells"),
     get(   READ,          "/pty",                                                   "pty.list"),
     post(  WRITE_EXECUTE, "/pty",                                                   "pty.create"),
@@ -105,14 +105,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post(  WRITE_EXECUTE, "/pty/{ptyID}/connect-token",                             "pty.connectToken"),
     get(   READ_EXECUTE,  "/pty/{ptyID}/connect",                                   "pty.connect"),
 
-    // Questions and approvals. An answer lets the agent go on.
+    // Questions and approvals. An answer lets the agent continue.
     get(   READ,          "/question",                                              "question.list"),
     post(  WRITE_EXECUTE, "/question/{requestID}/reply",                            "question.reply"),
     post(  WRITE_EXECUTE, "/question/{requestID}/reject",                           "question.reject"),
     get(   READ,          "/permission",                                            "permission.list"),
     post(  WRITE_EXECUTE, "/permission/{requestID}/reply",                          "permission.reply"),
 
-    // Sessions. Prompts and commands run the agent; permission rules and rewritten parts steer it unasked.
+    // Sessions. Prompts and commands run the agent. Permission rules and rewritten parts change what it does.
     post(  WRITE,         "/experimental/control-plane/move-session",               "experimental.controlPlane.moveSession"),
     get(   READ,          "/experimental/session",                                  "experimental.session.list"),
     post(  WRITE_EXECUTE, "/experimental/session/{sessionID}/background",           "experimental.session.background"),
@@ -144,13 +144,13 @@ pub(super) static OPERATIONS: &[Operation] = &[
     delete(WRITE,         "/session/{sessionID}/message/{messageID}/part/{partID}", "part.delete"),
     patch( WRITE_EXECUTE, "/session/{sessionID}/message/{messageID}/part/{partID}", "part.update"),
 
-    // Synchronisation. A replay commits events of the caller's making, permission rules among them.
+    // Synchronisation. A replay stores events that the caller wrote, permission rules included.
     post(  WRITE,         "/sync/start",                                            "sync.start"),
     post(  WRITE_EXECUTE, "/sync/replay",                                           "sync.replay"),
     post(  WRITE,         "/sync/steal",                                            "sync.steal"),
     post(  READ,          "/sync/history",                                          "sync.history.list"),
 
-    // The terminal UI. What is typed or submitted there goes to the agent.
+    // The terminal UI. Text that is submitted there goes to the agent.
     post(  WRITE_EXECUTE, "/tui/append-prompt",                                     "tui.appendPrompt"),
     post(  WRITE,         "/tui/open-help",                                         "tui.openHelp"),
     post(  WRITE,         "/tui/open-sessions",                                     "tui.openSessions"),
@@ -165,7 +165,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(   READ,          "/tui/control/next",                                      "tui.control.next"),
     post(  WRITE,         "/tui/control/response",                                  "tui.control.response"),
 
-    // Version 2: the server, what it knows, and files of the host.
+    // API preview under `/api`: the server and files.
     get(   READ,          "/api/health",                                            "v2.health.get"),
     get(   READ,          "/api/location",                                          "v2.location.get"),
     get(   READ,          "/api/agent",                                             "v2.agent.list"),
@@ -180,7 +180,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(   READ,          "/api/event",                                             "v2.event.subscribe"),
     get(   READ,          "/api/reference",                                         "v2.reference.list"),
 
-    // Version 2: accounts. Unlike `auth.set`, these store nothing that is run.
+    // API preview: accounts. Unlike `auth.set`, these store nothing that is run.
     get(   READ,          "/api/integration",                                       "v2.integration.list"),
     get(   READ,          "/api/integration/{integrationID}",                       "v2.integration.get"),
     post(  WRITE,         "/api/integration/{integrationID}/connect/key",           "v2.integration.connect.key"),
@@ -191,7 +191,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     patch( WRITE,         "/api/credential/{credentialID}",                         "v2.credential.update"),
     delete(WRITE,         "/api/credential/{credentialID}",                         "v2.credential.remove"),
 
-    // Version 2: sessions. As above; another agent has other permission rules.
+    // API preview: sessions. Another agent has other permission rules.
     get(   READ,          "/api/session",                                           "v2.session.list"),
     post(  WRITE,         "/api/session",                                           "v2.session.create"),
     get(   READ,          "/api/session/active",                                    "v2.session.active"),
@@ -222,7 +222,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post(  WRITE_EXECUTE, "/api/session/{sessionID}/question/{requestID}/reply",    "v2.session.question.reply"),
     post(  WRITE_EXECUTE, "/api/session/{sessionID}/question/{requestID}/reject",   "v2.session.question.reject"),
 
-    // Version 2: terminals, as above.
+    // API preview: terminals.
     get(   READ,          "/api/pty",                                               "v2.pty.list"),
     post(  WRITE_EXECUTE, "/api/pty",                                               "v2.pty.create"),
     get(   READ,          "/api/pty/{ptyID}",                                       "v2.pty.get"),

@@ -1,9 +1,9 @@
 //! One canonical reading of a request's path.
 //!
-//! Routers, proxies and middleware that read a path differently are the commonest cause of
-//! authentication bypasses: dot segments, encoded slashes, letter case, doubled slashes, `;`. So a
-//! path that two readers could take differently is not read at all; it is [`Ambiguity`], and a policy
-//! asks for everything. What is left has one reading: its segments, decoded once.
+//! Routers, proxies and middleware that read a path differently are the most common cause of
+//! authentication bypasses: dot segments, encoded slashes, letter case, double slashes, `;`. A path that
+//! two readers could take differently is therefore not read at all. It is an [`Ambiguity`], and the
+//! request requires all three permissions. Every other path has one reading: its segments, decoded once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +20,18 @@ pub enum Ambiguity {
     EmptySegment,
     /// A segment `.` or `..`, also when encoded.
     DotSegment,
-    /// A slash, backslash, `;`, `?`, `#` or `%` inside a segment, once decoded. A broken escape is a `%`.
+    /// A slash, backslash, `;`, `?`, `#` or `%` inside a decoded segment. A broken escape is a `%`.
     Delimiter(char),
-    /// A control character, once decoded.
+    /// A control character, after decoding.
     ControlCharacter,
-    /// Bytes that are not UTF-8, once decoded.
+    /// Bytes that are not UTF-8, after decoding.
     InvalidUtf8,
     /// A character outside ASCII that becomes ASCII letters when letter case is changed, such as U+017F.
     FoldsToAscii(char),
+    /// The mount in another spelling: other letter case, or with escapes.
+    MountSpelling,
+    /// A path of more than 4096 bytes that has to be decoded. Reading it would cost more than a denial.
+    TooLong,
 }
 
 impl fmt::Display for Ambiguity {
@@ -43,15 +47,20 @@ impl fmt::Display for Ambiguity {
             Self::FoldsToAscii(character) => {
                 write!(f, "U+{:04X}, which folds to ASCII letters", u32::from(*character))
             }
+            Self::MountSpelling => f.write_str("the mount in another spelling"),
+            Self::TooLong => f.write_str("too long"),
         }
     }
 }
 
+/// The longest path that is decoded, in bytes. A longer one is read only if it needs no decoding.
+const LONGEST_DECODED: usize = 4096;
+
 /// A path with one reading.
 #[derive(Clone, Copy)]
 pub(crate) struct CanonicalPath<'a> {
-    /// The path as it was sent, or what is left of it after a prefix: segments with a slash before each.
-    /// One slash at the end does not count.
+    /// The path as it was sent, or the rest of it after a prefix: each segment follows a slash. One slash
+    /// at the end does not count.
     path: &'a str,
 }
 
@@ -60,19 +69,22 @@ impl<'a> CanonicalPath<'a> {
         if is_plain(path.as_bytes()) {
             return Ok(Self { path });
         }
+        if path.len() > LONGEST_DECODED {
+            return Err(Ambiguity::TooLong);
+        }
         let segments = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
-        // `//` is two slashes with nothing between, and not a root with a slash after it.
+        // `//` has an empty segment. It is not a root with a slash at the end.
         let counted = segments.strip_suffix('/').unwrap_or(segments);
         counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
         Ok(Self { path })
     }
 
-    /// The path as it was sent, with its leading slash. After a prefix that is the whole path, nothing.
+    /// The path as it was sent, with its leading slash. Empty after a prefix that is the whole path.
     pub(crate) const fn as_sent(self) -> &'a str {
         self.path
     }
 
-    /// What follows the prefix, if the path is the prefix or lies under it.
+    /// The rest after the prefix, if the path is the prefix or is under it.
     #[inline]
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
         let mut rest = self.path.as_bytes();
@@ -83,8 +95,14 @@ impl<'a> CanonicalPath<'a> {
                 return None;
             }
         }
-        // What ends inside a segment, as `/session` does in `/sessions`, is no prefix.
+        // `/session` is not a prefix of `/sessions`.
         let path = self.path.get(self.path.len() - rest.len()..)?;
+        (path.is_empty() || path.starts_with('/')).then_some(Self { path })
+    }
+
+    /// The rest after these bytes, if they end where a segment ends.
+    pub(crate) fn strip_exactly(self, prefix: &str) -> Option<Self> {
+        let path = self.path.strip_prefix(prefix)?;
         (path.is_empty() || path.starts_with('/')).then_some(Self { path })
     }
 
@@ -93,19 +111,19 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-/// A path prefix of a policy: whole segments, so that `/session` is a prefix of `/session` and
-/// `/session/x`, not of `/sessions`. Letter case does not count. `Display` shows it.
+/// A path prefix of a policy. It consists of whole segments: `/session` is a prefix of `/session` and
+/// `/session/x`, but not of `/sessions`. Letter case does not count. `Display` shows it. A clone is cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathPrefix {
-    /// Decoded segments with a slash before each; nothing for the root.
+    /// Decoded segments, each after a slash. Empty for the root.
     path: Arc<[u8]>,
 }
 
 impl PathPrefix {
-    /// Makes any text a prefix. Slashes in front, behind and between are put right, escapes are
-    /// decoded and dot segments resolved, for a prefix that no request can match would protect nothing.
+    /// Makes any text a prefix. Missing slashes are added and double ones removed, escapes are decoded,
+    /// dot segments are resolved: a prefix that no request can match would protect nothing.
     pub(crate) fn new(text: &str) -> Self {
-        // Decoded as a whole, so that an escaped slash is one: inside a segment no request could match it.
+        // Decoded as a whole: an escaped slash counts as a slash, because no segment can contain one.
         let decoded: Vec<u8> = percent_decode(text.as_bytes()).collect();
         let mut segments: Vec<&[u8]> = Vec::new();
         for segment in decoded.split(|byte| *byte == b'/') {
@@ -134,8 +152,9 @@ impl fmt::Display for PathPrefix {
     }
 }
 
-/// Whether a path is as most are: segments of letters, digits, `-`, `_` and `.`, none of which begins with
-/// a dot. It has one reading then. Without an early end, which lets the compiler look at many bytes at once.
+/// Whether all segments consist of letters, digits, `-`, `_` and `.`, and none is empty or begins with a
+/// dot. Most paths do, and such a path has one reading. The loop has no early exit, so that the compiler
+/// can vectorize it.
 fn is_plain(path: &[u8]) -> bool {
     let [b'/', after_slash @ ..] = path else { return false };
     let is_plain =
@@ -146,7 +165,7 @@ fn is_plain(path: &[u8]) -> bool {
     })
 }
 
-/// The first byte of a path without broken escapes, decoded once, and what follows it.
+/// The first byte of a path, decoded once, and the rest. The path has no broken escapes.
 fn decode_first(path: &[u8]) -> Option<(u8, &[u8])> {
     match path {
         [b'%', high, low, rest @ ..] => {
@@ -168,7 +187,7 @@ fn check_segment(segment: &[u8]) -> Result<(), Ambiguity> {
     let mut only_dots = true;
     while let Some(byte) = bytes.next() {
         match byte {
-            // A `%` is left where an escape is broken, or encodes one itself.
+            // A decoded `%` comes from a broken escape or from `%25`.
             delimiter @ (b'/' | b'\\' | b';' | b'?' | b'#' | b'%') => {
                 return Err(Ambiguity::Delimiter(delimiter.into()));
             }
@@ -182,7 +201,7 @@ fn check_segment(segment: &[u8]) -> Result<(), Ambiguity> {
     if only_dots && length <= 2 { Err(Ambiguity::DotSegment) } else { Ok(()) }
 }
 
-/// Checks the character outside ASCII that begins with the byte `first`.
+/// Checks a character outside ASCII whose first byte is `first`.
 fn check_character(first: u8, following: &mut PercentDecode<'_>) -> Result<(), Ambiguity> {
     let length = match first {
         0xC2..=0xDF => 2,
@@ -207,9 +226,9 @@ fn check_character(first: u8, following: &mut PercentDecode<'_>) -> Result<(), A
     Ok(())
 }
 
-/// Whether a change of letter case, in either direction or there and back, makes ASCII letters of it:
-/// U+017F, U+212A, U+0131, U+00DF, U+1E9E, the ligatures from U+FB00 and the like. A router that
-/// ignores case may take such a character for those letters.
+/// Whether a change of letter case, in either direction or both, turns the character into ASCII letters:
+/// U+017F, U+212A, U+0131, U+00DF, U+1E9E, the ligatures from U+FB00 and others. A router that ignores
+/// case may read such a character as those letters.
 fn folds_to_ascii(character: char) -> bool {
     character
         .to_lowercase()

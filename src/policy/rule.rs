@@ -1,6 +1,7 @@
 //! What a policy decides about a request, and by which rule.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::operation::Operation;
 use super::path::{Ambiguity, PathPrefix};
@@ -34,7 +35,9 @@ impl Decision {
     pub const fn doubt(&self) -> Option<Doubt> {
         match self.rule {
             Rule::Doubt(doubt) => Some(doubt),
-            Rule::Public | Rule::Method | Rule::Operation(_) | Rule::Prefix(_) => None,
+            Rule::Public | Rule::Method | Rule::Operation(_) | Rule::Host(_) | Rule::Prefix(_) => {
+                None
+            }
         }
     }
 }
@@ -55,6 +58,8 @@ pub enum Rule {
     Method,
     /// The request calls this operation.
     Operation(&'static Operation),
+    /// The request matches this [rule of the host](crate::Policy::rule).
+    Host(Arc<Operation>),
     /// The path is under this interactive prefix.
     Prefix(PathPrefix),
     /// The policy is in doubt, so the request requires all three permissions.
@@ -67,6 +72,7 @@ impl fmt::Display for Rule {
             Self::Public => f.write_str("public route"),
             Self::Method => f.write_str("method"),
             Self::Operation(operation) => write!(f, "operation {operation}"),
+            Self::Host(operation) => write!(f, "rule {operation}"),
             Self::Prefix(prefix) => write!(f, "prefix {prefix}"),
             Self::Doubt(doubt) => doubt.fmt(f),
         }
@@ -86,6 +92,15 @@ pub enum Doubt {
     UnknownOperation,
     /// The policy does not know the method.
     UnknownMethod,
+    /// The request names a directory that is under none of the
+    /// [allowed ones](crate::Policy::directories).
+    OutsideDirectories,
+    /// The request names more than one directory.
+    SeveralDirectories,
+    /// The request names a directory that is not absolute.
+    RelativeDirectory,
+    /// The request names a directory that can be read in more than one way.
+    AmbiguousDirectory,
 }
 
 impl fmt::Display for Doubt {
@@ -95,6 +110,10 @@ impl fmt::Display for Doubt {
             Self::OutsideMount => f.write_str("outside the mount"),
             Self::UnknownOperation => f.write_str("unknown operation"),
             Self::UnknownMethod => f.write_str("unknown method"),
+            Self::OutsideDirectories => f.write_str("directory outside the allowed ones"),
+            Self::SeveralDirectories => f.write_str("more than one directory"),
+            Self::RelativeDirectory => f.write_str("relative directory"),
+            Self::AmbiguousDirectory => f.write_str("ambiguous directory"),
         }
     }
 }
