@@ -512,7 +512,9 @@ impl<Server> Policy<Server> {
             // Behind a prefix that the policy does not know, a path is unknown. That says nothing.
             return longer.fold(shortened, |reading, longer| {
                 if longer.is_unknown() && !reading.is_public() {
-                    return reading;
+                    // An interactive prefix counts all the same.
+                    let interactive = reading.interactive.or(longer.interactive);
+                    return Reading { interactive, ..reading };
                 }
                 reading.and(longer)
             });

@@ -28,6 +28,8 @@ mod example_server;
 mod http2;
 mod layer;
 mod policy_decision;
+mod policy_nesting;
+mod policy_host;
 mod policy_opencode;
 mod properties;
 mod raw;

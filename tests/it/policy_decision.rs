@@ -105,7 +105,8 @@ fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
         (&mounted, "/{tenant}", "/api/health", "read,write,execute", "outside the mount"),
         (&mounted, "/{tenant}", "/t/api/health", "Public", "public route"),
         (&mounted, "/api/health", "/api/health", "Public", "public route"),
-        (&opencode, "/file", "/file/content", "read", "operation file.read"),
+        // The shortened path decides, and it is unknown.
+        (&opencode, "/file", "/file/content", "read,write,execute", "unknown operation"),
         (&opencode, "/{w}", "/file/content", "read,write,execute", "unknown operation"),
         (&opencode, "/{w}", "/w/file/content", "read", "operation file.read"),
         (&opencode, "/a/{w}", "/a/session/session/status", "read", "operation session.status"),

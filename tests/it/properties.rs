@@ -81,9 +81,14 @@ fn needed(policy: &Policy, method: &Method, path: &str) -> Option<Permissions> {
     }
 }
 
-/// Either set of rules, as it comes.
+/// Each policy without additions.
 fn rules() -> impl Strategy<Value = Policy> {
-    prop_oneof![Just(Policy::default()), Just(Policy::opencode())]
+    prop_oneof![
+        Just(Policy::default()),
+        Just(Policy::by_method()),
+        Just(Policy::opencode()),
+        Just(Policy::opencode_v2().into()),
+    ]
 }
 
 /// A policy with any mount and any interactive prefixes.
@@ -198,7 +203,7 @@ proptest! {
 
     #[test]
     fn public_is_exactly_what_was_said(path in path(), other in path(), method in method()) {
-        let policy = Policy::default().public(Method::GET, &*path);
+        let Ok(policy) = Policy::default().try_public(Method::GET, &path) else { return Ok(()) };
         if let Some(request) = request(&method, &other) {
             let is_public = policy.decide(&request).requirement == Requirement::Public;
             let same = request.uri().path() == path && ["GET", "HEAD"].contains(&method.as_str());
@@ -221,7 +226,10 @@ proptest! {
             if let Ok(permissions) = text.parse::<Permissions>() {
                 prop_assert_eq!(permissions.to_string().parse(), Ok(permissions));
             }
-            let _ = Policy::default().mount(text).interactive(text).public(Method::GET, text.as_str());
+            let policy = Policy::default().mount(text).interactive(text);
+            let _ = policy.clone().try_public(Method::GET, text);
+            let _ = policy.clone().try_rule(Method::GET, text, Permissions::READ);
+            let _ = policy.try_directories([text]);
         }
     }
 

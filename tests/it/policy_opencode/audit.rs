@@ -1,4 +1,4 @@
-//! The audit, and that the table says what it says.
+//! The audit of both versions. The policy's tables have to agree with it.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -6,26 +6,46 @@ use std::sync::LazyLock;
 use axum::http::{Method, Request};
 use opencode_auth::{Permissions, Policy, Requirement};
 
-/// One operation of the server as the audit found it.
-#[derive(Debug)]
+/// One operation of a server as the audit found it.
+#[derive(Clone, Debug)]
 pub(crate) struct Audited {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) name: String,
-    pub(crate) needs: Permissions,
+    pub(crate) required: Permissions,
 }
 
-/// Every operation of the server.
+/// Every operation of both versions. An operation of both has the name that 1.18 gives it.
 pub(crate) static AUDIT: LazyLock<Vec<Audited>> = LazyLock::new(|| {
-    let text = include_str!("../fixtures/opencode-operations.json");
+    let mut rows: Vec<Audited> = Vec::new();
+    for row in V1.iter().chain(&*V2) {
+        match rows.iter_mut().find(|other| other.method == row.method && other.path == row.path) {
+            None => rows.push(row.clone()),
+            Some(other) => {
+                if other.required != row.required {
+                    println!("{} {}: 1.18 and 2.0 disagree, so both count", row.method, row.path);
+                }
+                other.required |= row.required;
+            }
+        }
+    }
+    rows
+});
+
+static V1: LazyLock<Vec<Audited>> =
+    LazyLock::new(|| read(include_str!("../fixtures/opencode-operations.json")));
+pub(crate) static V2: LazyLock<Vec<Audited>> =
+    LazyLock::new(|| read(include_str!("../fixtures/opencode-v2-operations.json")));
+
+fn read(text: &str) -> Vec<Audited> {
     let rows: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
-    let word = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let word = |row: &serde_json::Value, field: &str| row[field].as_str().unwrap().to_owned();
     rows.iter()
         .map(|row| Audited {
             method: word(row, "method").parse().unwrap(),
             path: word(row, "path").replace("/*", "/{*rest}"),
             name: word(row, "operation"),
-            needs: row["needs"]
+            required: row["needs"]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -33,10 +53,10 @@ pub(crate) static AUDIT: LazyLock<Vec<Audited>> = LazyLock::new(|| {
                 .fold(Permissions::NONE, Permissions::union),
         })
         .collect()
-});
+}
 
 impl Audited {
-    /// A path that asks for this operation. Identifiers are like opencode's: `ses_1aZ` begins as `status` does.
+    /// A path that calls this operation. Identifiers are like opencode's: `ses_1aZ` begins as `status` does.
     pub(crate) fn example(&self) -> String {
         let segments: Vec<_> = self
             .path
@@ -50,7 +70,7 @@ impl Audited {
         segments.join("/")
     }
 
-    /// The methods that ask for this operation.
+    /// The methods that call this operation.
     pub(crate) fn methods(&self) -> Vec<Method> {
         match self.method {
             Method::GET => vec![Method::GET, Method::HEAD],
@@ -59,51 +79,70 @@ impl Audited {
     }
 }
 
-/// What a policy asks for. Nothing is public in these tests, unless a test says so.
+/// What a policy requires. Nothing is public in these tests, unless a test says so.
 #[track_caller]
-pub(crate) fn needs(policy: &Policy, method: &Method, path: &str) -> Permissions {
+pub(crate) fn required(policy: &Policy, method: &Method, path: &str) -> Permissions {
     let request = Request::builder().method(method).uri(path).body(()).unwrap();
     match policy.decide(&request).requirement {
-        Requirement::Permissions(needs) => needs,
+        Requirement::Permissions(required) => required,
         other => panic!("{method} {path}: {other:?}"),
     }
 }
 
-#[test]
-fn the_table_is_the_audit() {
-    let audited: BTreeSet<_> = AUDIT
-        .iter()
-        .map(|row| (&*row.path, row.method.as_str(), &*row.name, row.needs.to_string()))
-        .collect();
-    let table: BTreeSet<_> = Policy::opencode()
-        .operations()
-        .iter()
-        .map(|row| (row.path(), row.method().as_str(), row.name(), row.required().to_string()))
-        .collect();
-    let missing: Vec<_> = audited.difference(&table).collect();
-    let surplus: Vec<_> = table.difference(&audited).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:#?}, surplus {surplus:#?}");
-    assert_eq!(Policy::opencode().operations().len(), AUDIT.len());
-    assert!(Policy::default().operations().is_empty());
+fn rows(audit: &[Audited]) -> BTreeSet<(&str, &str, String)> {
+    audit.iter().map(|row| (&*row.path, row.method.as_str(), row.required.to_string())).collect()
 }
 
 #[test]
-fn the_numbers_in_the_documentation_are_true() {
-    let with_execute = |needs: Permissions| needs.contains(Permissions::EXECUTE);
-    let by_rule = Policy::default();
-    let by_rule = |row: &Audited| needs(&by_rule, &row.method, &row.example());
-    let count = |wanted: &dyn Fn(&Audited) -> bool| AUDIT.iter().filter(|row| wanted(row)).count();
-
-    assert_eq!(AUDIT.len(), 188);
-    for (needs, expected) in [
-        (Permissions::READ, 87),
-        (Permissions::WRITE, 55),
-        (Permissions::WRITE | Permissions::EXECUTE, 44),
-        (Permissions::READ | Permissions::EXECUTE, 2),
+fn tables_are_those_of_the_audit() {
+    let (both, v2) = (Policy::opencode(), Policy::opencode_v2());
+    for (table, audit, expected) in [
+        (both.operations().collect::<Vec<_>>(), &*AUDIT, 285),
+        (v2.operations().collect(), &*V2, 143),
     ] {
-        assert_eq!(count(&|row| row.needs == needs), expected, "{needs}");
+        let table: BTreeSet<_> = table
+            .iter()
+            .map(|row| (row.path(), row.method().as_str(), row.required().to_string()))
+            .collect();
+        let audit = rows(audit);
+        let missing: Vec<_> = audit.difference(&table).collect();
+        let surplus: Vec<_> = table.difference(&audit).collect();
+        assert!(
+            missing.is_empty() && surplus.is_empty(),
+            "missing {missing:#?}, surplus {surplus:#?}"
+        );
+        assert_eq!(table.len(), expected);
     }
-    let left_open = count(&|row| with_execute(row.needs) && !with_execute(by_rule(row)));
-    let closed_needlessly = count(&|row| !with_execute(row.needs) && with_execute(by_rule(row)));
-    assert_eq!((left_open, closed_needlessly), (34, 23));
+    assert_eq!(Policy::default().operations().count(), 0);
+}
+
+#[test]
+fn operations_name_the_versions_that_they_were_audited_for() {
+    let policy = Policy::opencode();
+    let count = |versions: &[&str]| {
+        policy.operations().filter(|operation| operation.audited_for() == versions).count()
+    };
+    assert_eq!((count(&["1.18"]), count(&["2.0"]), count(&["1.18", "2.0"])), (142, 97, 46));
+    for row in &*AUDIT {
+        let known = policy
+            .operations()
+            .find(|known| known.method() == row.method && known.path() == row.path)
+            .unwrap();
+        assert_eq!(known.name(), row.name);
+        assert_eq!(known.is_experimental(), row.path.contains("/experimental/"), "{}", row.path);
+    }
+}
+
+#[test]
+fn numbers_in_the_documentation_are_true() {
+    for (required, expected) in [
+        (Permissions::READ, 125),
+        (Permissions::WRITE, 78),
+        (Permissions::WRITE | Permissions::EXECUTE, 75),
+        (Permissions::READ | Permissions::EXECUTE, 3),
+        (Permissions::ALL, 4),
+    ] {
+        let found = AUDIT.iter().filter(|row| row.required == required).count();
+        assert_eq!(found, expected, "{required}");
+    }
 }

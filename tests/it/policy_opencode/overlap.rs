@@ -12,7 +12,7 @@ fn operations_that_overlap_need_the_same() {
     for (index, one) in AUDIT.iter().enumerate() {
         for other in &AUDIT[index + 1..] {
             if one.method == other.method && overlap(&one.path, &other.path) {
-                assert_eq!(one.needs, other.needs, "{} and {} overlap", one.name, other.name);
+                assert_eq!(one.required, other.required, "{} and {} overlap", one.name, other.name);
                 overlapping.push((&*one.name, &*other.name));
             }
         }

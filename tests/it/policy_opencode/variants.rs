@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::audit::{AUDIT, needs};
+use super::audit::{AUDIT, required};
 use super::server::Server;
 
 /// Texts that stand in for the slash before a segment.
@@ -108,14 +108,14 @@ async fn assert_no_way_around(
 ) -> usize {
     // What is no URI never reaches a server.
     let Ok(uri) = path.parse::<Uri>() else { return 0 };
-    let weakest = needs(policy, method, path);
+    let weakest = required(policy, method, path);
     let (_, ran) = server.send(method, &uri, weakest).await;
     for operation in &ran {
         assert!(
-            weakest.contains(operation.needs),
+            weakest.contains(operation.required),
             "{method} {path} passes with {weakest} and runs {} ({})",
             operation.name,
-            operation.needs,
+            operation.required,
         );
     }
     ran.len()
@@ -143,13 +143,13 @@ async fn a_variant_of_a_path_is_no_way_around() {
 #[test]
 fn a_variant_of_a_closed_path_needs_what_the_path_needs() {
     let policy = Policy::opencode();
-    for operation in AUDIT.iter().filter(|row| row.needs.contains(Permissions::EXECUTE)) {
+    for operation in AUDIT.iter().filter(|row| row.required.contains(Permissions::EXECUTE)) {
         for path in variants(&operation.example()) {
             // A segment more or less may be another operation.
             let shape = |path: &str| path.trim_end_matches('/').matches('/').count();
             if path.parse::<Uri>().is_ok() && shape(&path) == shape(&operation.example()) {
-                let needs = needs(&policy, &operation.method, &path);
-                assert!(needs.contains(operation.needs), "{} {path}: {needs}", operation.method);
+                let needs = required(&policy, &operation.method, &path);
+                assert!(needs.contains(operation.required), "{} {path}: {needs}", operation.method);
             }
         }
     }
