@@ -43,6 +43,6 @@ pub(super) fn policy(table: Table, _generation: Generation, _web_page: bool) -> 
         Table::Default => Policy::default(),
     };
     PUBLIC.iter().fold(policy.public(Method::GET, health::PATH), |policy, path| {
-        policy.public(Method::GET, *path)
+        policy.public(Method::GET, path)
     })
 }
