@@ -3,8 +3,8 @@
 use axum::http::Method;
 use clap::ValueEnum;
 
-use crate::Policy;
 use crate::gateway::health;
+use crate::{Permissions, Policy};
 
 /// The table by which permissions are required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,8 +25,8 @@ pub(super) enum Generation {
     Second,
 }
 
-/// What browsers fetch without a credential, by rule or when a page was opened by link.
-const PUBLIC: [&str; 8] = [
+/// What browsers fetch without a credential: icons, by rule, and the parts of a page that was opened by link.
+const PUBLIC: [&str; 9] = [
     "/site.webmanifest",
     "/web-app-manifest-192x192.png",
     "/web-app-manifest-512x512.png",
@@ -35,14 +35,32 @@ const PUBLIC: [&str; 8] = [
     "/favicon-v3.ico",
     "/favicon.ico",
     "/apple-touch-icon-v3.png",
+    "/assets/{*rest}",
 ];
 
-pub(super) fn policy(table: Table, _generation: Generation, _web_page: bool) -> Policy {
-    let policy = match table {
-        Table::Opencode => Policy::opencode(),
-        Table::Default => Policy::default(),
+/// The addresses of the web page of opencode 1.18. No operation of the API has one of them.
+const PAGE: [&str; 4] =
+    ["/", "/new-session", "/{directory}/session/{id}", "/server/{key}/session/{id}"];
+
+pub(super) fn policy(table: Table, generation: Generation, web_page: bool) -> Policy {
+    let policy = match (table, generation) {
+        (Table::Opencode, Generation::Second) if web_page => {
+            // The page is whatever is not the API, the public files included.
+            return Policy::opencode_v2()
+                .public_web_page()
+                .public(Method::GET, health::PATH)
+                .into();
+        }
+        (Table::Opencode, Generation::First) => {
+            PAGE.iter().fold(Policy::opencode(), |policy, path| {
+                policy.rule(Method::GET, path, Permissions::READ)
+            })
+        }
+        (Table::Opencode, Generation::Second) => Policy::opencode(),
+        (Table::Default, _) => Policy::default(),
     };
-    PUBLIC.iter().fold(policy.public(Method::GET, health::PATH), |policy, path| {
-        policy.public(Method::GET, path)
-    })
+    PUBLIC
+        .iter()
+        .fold(policy, |policy, path| policy.public(Method::GET, path))
+        .public(Method::GET, health::PATH)
 }

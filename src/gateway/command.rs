@@ -80,7 +80,7 @@ impl GatewayCommand {
     }
 
     fn try_run(self) -> Result<(), String> {
-        log::start(self.log.as_deref(), self.log_format)?;
+        let log = log::open(self.log.as_deref(), self.log_format)?;
         let store = match &self.store {
             Some(path) => FileTokenStore::open(path),
             None => FileTokenStore::open_default(),
@@ -110,6 +110,7 @@ impl GatewayCommand {
         }
         let setup = run::Setup {
             listener,
+            log,
             upstream: self.upstream,
             command: self.command,
             store,

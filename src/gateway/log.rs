@@ -10,8 +10,8 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::response::Response;
 use clap::ValueEnum;
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Level};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -34,11 +34,14 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Sends events to standard error, or to the end of a file that only its owner can read.
-pub(super) fn start(file: Option<&Path>, format: LogFormat) -> Result<(), String> {
+/// Where events will go: to standard error, or to the end of a file that only its owner can read.
+pub(super) struct Log(Dispatch);
+
+/// Opens the log. It begins with [`Log::start`].
+pub(super) fn open(file: Option<&Path>, format: LogFormat) -> Result<Log, String> {
     let writer = match file {
         None => BoxMakeWriter::new(io::stderr),
-        Some(path) => BoxMakeWriter::new(Arc::new(open(path).map_err(|error| {
+        Some(path) => BoxMakeWriter::new(Arc::new(append(path).map_err(|error| {
             format!(
                 "failed to open the log `{}`: {error}; choose another file with --log",
                 path.display()
@@ -54,13 +57,16 @@ pub(super) fn start(file: Option<&Path>, format: LogFormat) -> Result<(), String
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    registry()
-        .with(layer.with_filter(filter))
-        .try_init()
-        .map_err(|error| format!("failed to start the log: {error}"))
+    Ok(Log(registry().with(layer.with_filter(filter)).into()))
 }
 
-fn open(path: &Path) -> io::Result<File> {
+impl Log {
+    pub(super) fn start(self) -> Result<(), String> {
+        self.0.try_init().map_err(|error| format!("failed to start the log: {error}"))
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]

@@ -24,6 +24,7 @@ use crate::gateway::cors::Cors;
 use crate::gateway::front::Front;
 use crate::gateway::health::{self, Health};
 use crate::gateway::introduction::introduce;
+use crate::gateway::log::Log;
 use crate::gateway::proxy::{self, Proxy};
 use crate::gateway::serve::serve;
 use crate::gateway::stop::Stopped;
@@ -43,6 +44,7 @@ const LONGEST_VERSION: usize = 64 * 1024;
 
 pub(super) struct Setup {
     pub(super) listener: net::TcpListener,
+    pub(super) log: Log,
     /// The server that runs already, if there is one.
     pub(super) upstream: Option<Authority>,
     /// What starts a server otherwise; empty for `opencode serve`.
@@ -79,6 +81,8 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())??
     };
+    // Not before: that the store is missing says nothing to somebody who runs this for the first time.
+    setup.log.start()?;
     let (stop, stopped) = Stopped::channel();
     let proxy = Proxy { upstream: Arc::clone(&upstream), tickets, stopped };
     let health = Health { upstream, store: setup.store.clone() };

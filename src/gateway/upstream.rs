@@ -93,12 +93,7 @@ impl Upstream {
         loop {
             let spare = spare(&request);
             let error = match self.attempt(request).await? {
-                Ok(response) => {
-                    if let Some(delivered) = response.extensions().get::<Delivered>() {
-                        delivered.set();
-                    }
-                    return Ok(response);
-                }
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             match spare {
@@ -113,7 +108,7 @@ impl Upstream {
         &self,
         request: Request<Body>,
     ) -> Result<Result<Response<Incoming>, Error>, Failure> {
-        let mut response = std::pin::pin!(self.client.request(request));
+        let mut response = std::pin::pin!(self.request(request));
         loop {
             if let Ok(outcome) = timeout(PATIENCE, &mut response).await {
                 return Ok(outcome);
@@ -151,7 +146,16 @@ impl Upstream {
         if let Some(credential) = &self.credential {
             request.headers_mut().insert(AUTHORIZATION, credential.clone());
         }
-        timeout(HEALTH_TIMEOUT, self.client.request(request)).await.ok()?.ok()
+        timeout(HEALTH_TIMEOUT, self.request(request)).await.ok()?.ok()
+    }
+
+    /// Sends the request once, and remembers that its connection has delivered a response.
+    async fn request(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        let response = self.client.request(request).await?;
+        if let Some(delivered) = response.extensions().get::<Delivered>() {
+            delivered.set();
+        }
+        Ok(response)
     }
 }
 
