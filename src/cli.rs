@@ -1,7 +1,7 @@
 //! The token commands, for programs built with [`clap`].
 //!
 //! [`TokenCommand`] implements `opencode auth token`: `create`, `list`, `delete`, `rotate`, `identify`,
-//! `path`, `check` and `completions`. A host adds it to its own commands and runs it. The binary
+//! `path`, `check`, `init` and `completions`. A host adds it to its own commands and runs it. The binary
 //! `opencode-auth` does the same.
 //!
 //! ```
@@ -65,6 +65,8 @@ mod clock;
 mod table;
 mod signals;
 mod input;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod store;
 mod args;
 mod probe;
@@ -137,6 +139,7 @@ impl TokenCommand {
             Action::Identify(arguments) => session.identify(arguments),
             Action::Path => session.path(),
             Action::Check => session.check(),
+            Action::Init(arguments) => session.init(arguments),
             Action::Completions { shell } => commands::completions(*shell, &mut P::command()),
         }
         .unwrap_or_else(|failure| {

@@ -50,12 +50,24 @@ pub(super) enum Action {
     /// Check the token file without changing it
     #[command(after_help = "Example:\n  opencode auth token check")]
     Check,
+    /// Create the tables of a store in PostgreSQL
+    #[command(after_help = "Examples:\n  \
+        opencode auth token init --store postgres://me@db.example.org/opencode\n  \
+        opencode auth token init --print")]
+    Init(Init),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  source <(opencode auth token completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Clone, clap::Args)]
+pub(super) struct Init {
+    /// Print the statements and run nothing
+    #[arg(long)]
+    pub(super) print: bool,
 }
 
 #[derive(Clone, clap::Args)]

@@ -7,7 +7,7 @@ use clap::Command;
 use clap_complete::Shell;
 use time::UtcDateTime;
 
-use crate::cli::args::{Create, Delete, Identify, List, Rotate};
+use crate::cli::args::{Create, Delete, Identify, Init, List, Rotate};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::signals::Hold;
@@ -201,7 +201,27 @@ impl<'c> Session<'c> {
         Ok(Exit::Done)
     }
 
+    pub(super) fn init(&self, arguments: &Init) -> Result<Exit, Failure> {
+        #[cfg(feature = "postgres")]
+        if arguments.print {
+            let schema = crate::store::PostgresTokenStore::SCHEMA;
+            output::print(schema.as_bytes()).map_err(not_written)?;
+            return Ok(Exit::Done);
+        }
+        let _ = arguments;
+        self.store.init().map_err(|error| format!("failed to create the tables: {error}"))?;
+        output::say(format_args!(
+            "The tables are there. Create a token with: {} create",
+            self.program
+        ));
+        Ok(Exit::Done)
+    }
+
     pub(super) fn check(&self) -> Result<Exit, Failure> {
+        if let Some((text, is_fine)) = self.store.check_other(&self.program) {
+            output::print(text.as_bytes()).map_err(not_written)?;
+            return Ok(if is_fine { Exit::Done } else { Exit::Failed });
+        }
         let path = self.store.path()?;
         let findings = check::check(&path, self.store.reason(), &self.program);
         output::print(findings.text.as_bytes()).map_err(not_written)?;

@@ -2,23 +2,48 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "postgres")]
+use crate::cli::postgres::{self, OpenPostgres};
 use crate::cli::{output, wording};
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::shell::{escape_path, quote};
+#[cfg(feature = "postgres")]
+use crate::store::PostgresTokenStore;
 use crate::store::{
     ChangeError, Created, Deleted, Durability, FileTokenStore, Rotated, StoreError, absolute_path,
 };
 
+#[cfg(feature = "postgres")]
+const VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
+
+#[cfg(feature = "postgres")]
+fn is_postgres(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+/// The store that was asked for.
 pub(super) enum ChosenStore {
     /// No `--store`: the environment decides.
     Default,
     /// `--store PATH`.
     File(PathBuf),
+    /// `--store postgres://…`, or the environment names such a URL.
+    #[cfg(feature = "postgres")]
+    Postgres { url: String, is_default: bool },
 }
 
 impl ChosenStore {
     /// Parses the value of `--store`.
     pub(super) fn parse(argument: Option<&Path>) -> Self {
+        #[cfg(feature = "postgres")]
+        {
+            let variable = argument.is_none().then(|| std::env::var_os(VARIABLE)).flatten();
+            let named = argument.map(Path::as_os_str).or(variable.as_deref());
+            if let Some(url) = named.and_then(|named| named.to_str()).filter(|url| is_postgres(url))
+            {
+                return Self::Postgres { url: url.to_owned(), is_default: argument.is_none() };
+            }
+        }
         match argument {
             None => Self::Default,
             Some(path) => Self::File(path.to_owned()),
@@ -32,6 +57,15 @@ impl ChosenStore {
             Self::File(path) => {
                 Some(format!("--store {}", quote(path).unwrap_or("PATH".to_owned())))
             }
+            #[cfg(feature = "postgres")]
+            Self::Postgres { is_default: true, .. } => None,
+            // Without its password.
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, .. } => {
+                let location = PostgresTokenStore::location_of(url).unwrap_or("URL".to_owned());
+                let quoted = quote(Path::new(&location)).unwrap_or("URL".to_owned());
+                Some(format!("--store {quoted}"))
+            }
         }
     }
 
@@ -42,15 +76,48 @@ impl ChosenStore {
         match self {
             Self::Default => options.open_default().map(OpenStore::File),
             Self::File(path) => options.open(path).map(OpenStore::File),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, .. } => return OpenPostgres::open(url).map(OpenStore::Postgres),
         }
         .map_err(|error| wording::store_error(&error))
     }
 
-    /// The path of the store's file. It does not look at the file.
+    /// Creates the tables of a store in PostgreSQL.
+    pub(super) fn init(&self) -> Result<(), String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, .. } => postgres::init(url),
+            Self::Default | Self::File(_) => Err(if cfg!(feature = "postgres") {
+                "only a store in PostgreSQL has tables to create; name it with --store \
+                 'postgres://USER@HOST/DATABASE?realm=NAME'"
+            } else {
+                "this program was built without the feature `postgres`"
+            }
+            .to_owned()),
+        }
+    }
+
+    /// What `check` prints about a store that is no file, and whether all is well.
+    pub(super) fn check_other(&self, program: &str) -> Option<(String, bool)> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, .. } => Some(postgres::check(url, self.reason(), program)),
+            Self::Default | Self::File(_) => {
+                let _ = program;
+                None
+            }
+        }
+    }
+
+    /// The path of the store's file, or the URL without its password. It does not look at the file.
     pub(super) fn path(&self) -> Result<PathBuf, String> {
         match self {
             Self::Default => FileTokenStore::default_path(),
             Self::File(path) => absolute_path(path).map_err(Into::into),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, .. } => {
+                PostgresTokenStore::location_of(url).map(PathBuf::from).map_err(Into::into)
+            }
         }
         .map_err(|error| wording::store_error(&error))
     }
@@ -60,6 +127,10 @@ impl ChosenStore {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self {
             Self::File(_) => "named by --store",
+            #[cfg(feature = "postgres")]
+            Self::Postgres { is_default: false, .. } => "named by --store",
+            #[cfg(feature = "postgres")]
+            Self::Postgres { .. } => "named by OPENCODE_AUTH_TOKENS",
             Self::Default if is_set("OPENCODE_AUTH_TOKENS") => "named by OPENCODE_AUTH_TOKENS",
             Self::Default => "the default; --store or OPENCODE_AUTH_TOKENS names another one",
         }
@@ -69,6 +140,8 @@ impl ChosenStore {
 /// A store of any kind, with what the commands do to it.
 pub(super) enum OpenStore {
     File(FileTokenStore),
+    #[cfg(feature = "postgres")]
+    Postgres(OpenPostgres),
 }
 
 impl OpenStore {
@@ -76,18 +149,27 @@ impl OpenStore {
     pub(super) fn place(&self) -> String {
         match self {
             Self::File(store) => escape_path(store.path()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.store.location().to_owned(),
         }
     }
 
     pub(super) fn exists(&self) -> bool {
         match self {
             Self::File(store) => store.path().exists(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => {
+                let _ = open;
+                true
+            }
         }
     }
 
     pub(super) fn list(&self) -> Result<Vec<TokenRecord>, StoreError> {
         match self {
             Self::File(store) => store.list(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => Ok(open.background.wait(open.store.list())?),
         }
     }
 
@@ -101,6 +183,8 @@ impl OpenStore {
     ) -> Result<T, ChangeError> {
         match self {
             Self::File(store) => store.create_and(new, before, then),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.background.wait(open.store.create_and(new, before, then)),
         }
     }
 
@@ -114,24 +198,34 @@ impl OpenStore {
     ) -> Result<T, ChangeError> {
         match self {
             Self::File(store) => store.rotate_and(id_or_name, expiry, before, then),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => {
+                open.background.wait(open.store.rotate_and(id_or_name, expiry, before, then))
+            }
         }
     }
 
     pub(super) fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
         match self {
             Self::File(store) => store.undo_rotation(rotated),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.background.wait(open.store.undo_rotation(rotated)),
         }
     }
 
     pub(super) fn delete_many(&self, ids_or_names: &[String]) -> Result<Deleted, ChangeError> {
         match self {
             Self::File(store) => store.delete_many(ids_or_names),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.background.wait(open.store.delete_many(ids_or_names)),
         }
     }
 
     pub(super) fn delete_expired(&self) -> Result<Deleted, ChangeError> {
         match self {
             Self::File(store) => store.delete_expired(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.background.wait(open.store.delete_expired()),
         }
     }
 }

@@ -141,6 +141,12 @@ impl PostgresTokenStore {
         report::report(&Database::new(url)?).await
     }
 
+    /// A URL without its password.
+    #[cfg(feature = "cli")]
+    pub(crate) fn location_of(url: &str) -> Result<String, PostgresStoreError> {
+        Ok(address::Address::parse(url)?.location.to_string())
+    }
+
     /// The store's URL without its password.
     #[must_use]
     pub fn location(&self) -> &str {

@@ -21,6 +21,7 @@ mod cluster;
 mod proxy;
 mod support;
 mod changes;
+mod commands;
 mod conformance;
 mod edits;
 mod faults;

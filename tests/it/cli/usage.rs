@@ -6,8 +6,8 @@ use snapbox::str;
 
 use super::support::{BINARY, Home, Outcome, set_mode};
 
-const COMMANDS: [&str; 8] =
-    ["create", "list", "delete", "rotate", "identify", "path", "check", "completions"];
+const COMMANDS: [&str; 9] =
+    ["create", "list", "delete", "rotate", "identify", "path", "check", "init", "completions"];
 
 #[test]
 fn each_command_explains_itself_with_an_example_in_80_columns() {
@@ -66,6 +66,7 @@ Commands:
   identify     Say which token standard input holds
   path         Print the path of the token file
   check        Check the token file without changing it
+  init         Create the tables of a store in PostgreSQL
   completions  Print completions for a shell
   help         Print this message or the help of the given subcommand(s)
 

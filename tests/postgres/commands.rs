@@ -1,0 +1,145 @@
+//! The token commands on a store in PostgreSQL.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use opencode_auth::PostgresTokenStore;
+
+use crate::shared_cluster;
+use crate::support::{LEASE, is_known, open};
+
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `opencode-auth token` with a home of its own.
+fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Outcome {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opencode-auth"));
+    command.arg("token").args(arguments).env_clear().env("HOME", home.path());
+    command.envs(variables.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let outcome = Outcome {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    assert!(
+        !format!("{}{}", outcome.stdout, outcome.stderr).contains("s3cret"),
+        "{}",
+        outcome.stderr
+    );
+    outcome
+}
+
+#[track_caller]
+fn done(outcome: Outcome) -> Outcome {
+    assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
+    outcome
+}
+
+#[tokio::test]
+async fn every_command_works_on_a_database() {
+    let cluster = shared_cluster!();
+    let database = cluster.database();
+    // The cluster trusts everybody, so the password only shows that it is not repeated.
+    let url =
+        format!("postgres://postgres:s3cret@127.0.0.1:{}/{database}?realm=team", cluster.port);
+    let shown = url.replace(":s3cret", "");
+    let store = ["--store", &url];
+    let on_store = |arguments: &[&str]| run(&[arguments, &store].concat(), &[], "");
+
+    assert_eq!(done(run(&["init", "--print"], &[], "")).stdout, PostgresTokenStore::SCHEMA);
+    let outcome = on_store(&["list"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("the database has no tables for tokens"), "{}", outcome.stderr);
+    let outcome = on_store(&["check"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.contains("Wrong: failed to use the token store"), "{}", outcome.stdout);
+
+    for _ in 0..2 {
+        let outcome = done(on_store(&["init"]));
+        let hint = format!(
+            "The tables are there. Create a token with: opencode-auth token --store '{shown}' create\n"
+        );
+        assert_eq!(outcome.stderr, hint);
+    }
+    cluster.psql(
+        &database,
+        &format!("UPDATE opencode_auth.realms SET lease_ms = {}", LEASE.as_millis()),
+    );
+    let server = open(&url).await;
+
+    let created = done(on_store(&["create", "--name", "ci", "--permissions", "read"]));
+    let token: opencode_auth::Token = created.stdout.trim().parse().unwrap();
+    assert!(
+        created.stderr.contains(&format!("stored in    {shown} (as a hash)")),
+        "{}",
+        created.stderr
+    );
+    assert!(is_known(&server, &token).await);
+    let list = done(on_store(&["list", "--json"])).stdout;
+    assert!(
+        list.contains(r#""name":"ci","permissions":["read"]"#) || list.contains(r#""name": "ci""#),
+        "{list}"
+    );
+    assert!(done(on_store(&["list"])).stdout.contains("ci"));
+
+    let variable = [("OPENCODE_AUTH_TOKENS", &*url)];
+    let identified = done(run(&["identify"], &variable, token.expose_secret()));
+    assert!(
+        identified.stdout.contains("(ci)") || identified.stdout.contains("ci"),
+        "{}",
+        identified.stdout
+    );
+    assert_eq!(done(run(&["path"], &variable, "")).stdout, format!("{shown}\n"));
+
+    let checked = done(run(&["check"], &variable, "")).stdout;
+    for line in [
+        &*format!("The tokens are in {shown} (named by OPENCODE_AUTH_TOKENS)."),
+        "You are the role `postgres`.",
+        "The connection is not encrypted.",
+        "The database's clock differs from this one by",
+        "Note: this role can change the tokens.",
+        "Fine: the realm's format is right.",
+        "and its lease is 200 ms.",
+        "It has 1 token, none expired.",
+    ] {
+        assert!(checked.contains(line), "{line}\n{checked}");
+    }
+
+    let rotated = done(on_store(&["rotate", "ci", "--expires", "30d"]));
+    let renewed: opencode_auth::Token = rotated.stdout.trim().parse().unwrap();
+    assert!(!is_known(&server, &token).await);
+    assert!(is_known(&server, &renewed).await);
+    let outcome = on_store(&["delete", "unknown"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
+    let hint = format!("list the tokens with: opencode-auth token --store '{shown}' list");
+    assert!(outcome.stderr.contains(&hint), "{}", outcome.stderr);
+    done(run(&["delete", "-"], &variable, renewed.expose_secret()));
+    assert!(!is_known(&server, &renewed).await);
+    assert!(done(on_store(&["delete", "--expired"])).stderr.contains("No token is expired."));
+}
+
+#[test]
+fn init_is_for_databases() {
+    let outcome = run(&["init"], &[], "");
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("only a store in PostgreSQL has tables"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_not_repeated() {
+    let url = "postgres://u:s3cret@h:port/d";
+    for command in ["list", "check", "path"] {
+        let outcome = run(&[command, "--store", url], &[], "");
+        assert_eq!(outcome.code, 1, "{command}");
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("percent-encode"), "{said}");
+    }
+}
