@@ -38,6 +38,9 @@ use crate::watch::Watch;
 /// does not see requests that match no route.) Layers that are added later lie outside of it. That is the
 /// place for CORS, because a preflight carries no credentials, and for tracing and compression.
 ///
+/// A route that is added after the layer is not guarded: by `route`, by `merge`, or as a second method of a path
+/// that is already there. Neither is a `fallback` or `method_not_allowed_fallback` that is added after it.
+///
 /// In a `ServiceBuilder` the order is the reverse: the first layer is the outermost.
 ///
 /// ```
@@ -96,6 +99,34 @@ use crate::watch::Watch;
 /// A request's body ends too: a part of it that arrives after its token ended is an error for the handler that
 /// reads it. This takes the `Body` of axum 0.8 in the request. With another type of request body, a client can
 /// send the head of a request before its token is deleted, and the body after that.
+///
+/// # Testing
+///
+/// A test of the whole app uses a [`MemoryTokenStore`](crate::MemoryTokenStore). A test of one handler needs no layer:
+/// see [`Principal::for_test`](crate::Principal::for_test).
+///
+/// ```
+/// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
+/// use opencode_auth::{AuthLayer, MemoryTokenStore, NewToken, Permissions, TokenStore};
+/// use tower::ServiceExt as _;
+///
+/// fn app(store: impl TokenStore + Send + Sync + 'static) -> Router {
+///     Router::new().route("/session", get(async || "sessions")).layer(AuthLayer::new(store))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryTokenStore::new();
+/// let token = store.create(NewToken::new().permissions(Permissions::READ))?.token;
+/// let request = Request::get("/session")
+///     .header("authorization", format!("Bearer {}", token.expose_secret()))
+///     .body(Body::empty())?;
+///
+/// // Under `/session` the default policy requires execute too.
+/// assert_eq!(app(store).oneshot(request).await?.status(), StatusCode::FORBIDDEN);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Responses to denied requests
 ///
