@@ -24,7 +24,7 @@ pub use self::file::{
     FileMode, FileStoreError, FileTokenStore, FileTokenStoreOptions, FormatProblem, TrustProblem,
 };
 #[cfg(feature = "cli")]
-pub(crate) use self::file::{absolute_path, lock_path};
+pub(crate) use self::file::{absolute_path, lock_path, other_names};
 pub use self::memory::MemoryTokenStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{

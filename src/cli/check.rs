@@ -9,7 +9,7 @@ use time::UtcDateTime;
 use crate::cli::{probe, wording};
 use crate::record::TokenRecord;
 use crate::shell::{command, escape_path, quote};
-use crate::store::{FileTokenStore, StoreError, lock_path};
+use crate::store::{FileTokenStore, StoreError, lock_path, other_names};
 use crate::timestamp;
 
 /// The findings, one to a line.
@@ -108,6 +108,12 @@ fn check_writing(path: &Path, findings: &mut Findings) {
             "Note: you cannot write to the file's directory. You can list tokens, but not change them.",
         );
         return;
+    }
+    if other_names(&target) > 0 {
+        findings.line(
+            "Note: the file has another name (a hard link). The next change leaves the old tokens there: a \
+             server that reads the other name goes on accepting them.",
+        );
     }
     let problem = probe::irreplaceable(&target)
         .or_else(|| probe::problem(&target).map(|error| wording::store_error(&error)));

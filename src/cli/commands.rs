@@ -81,6 +81,7 @@ impl<'c> Session<'c> {
     pub(super) fn rotate(&self, arguments: &Rotate) -> Result<Exit, Failure> {
         require_output("rotate the token")?;
         let store = self.store.open()?;
+        warn_of_other_names(&store);
         let id_or_name = resolve(&store, &arguments.id_or_name)?;
         warn_of_clock(&store);
         let hold = Hold::new();
@@ -141,6 +142,7 @@ impl<'c> Session<'c> {
 
     pub(super) fn delete(&self, arguments: &Delete) -> Result<Exit, Failure> {
         let store = self.store.open()?;
+        warn_of_other_names(&store);
         let (what, deleted) = if arguments.expired {
             ("delete the expired tokens", store.delete_expired())
         } else {
@@ -311,6 +313,16 @@ fn warn_of_clock(store: &OpenStore) {
         output::warn(format_args!(
             "{sign}; set the clock, or the token may expire at a wrong time"
         ));
+    }
+}
+
+/// A change replaces the file at its path. A hard link keeps the file that was there.
+fn warn_of_other_names(store: &OpenStore) {
+    if store.has_other_names() {
+        output::warn(
+            "the file has another name (a hard link), which keeps the old tokens: servers that read it \
+             go on accepting them",
+        );
     }
 }
 

@@ -11,6 +11,7 @@ use crate::shell::{escape_path, quote};
 use crate::store::PostgresTokenStore;
 use crate::store::{
     ChangeError, Created, Deleted, Durability, FileTokenStore, Rotated, StoreError, absolute_path,
+    other_names,
 };
 
 #[cfg(feature = "postgres")]
@@ -161,6 +162,15 @@ impl OpenStore {
             Self::Postgres(open) => {
                 let _ = open;
                 true
+            }
+        }
+    }
+
+    /// Whether hard links lead to the store's file.
+    pub(super) fn has_other_names(&self) -> bool {
+        match self {
+            Self::File(store) => {
+                store.path().canonicalize().is_ok_and(|target| other_names(&target) > 0)
             }
         }
     }

@@ -28,6 +28,8 @@ pub(crate) use self::location::absolute_path;
 #[cfg(feature = "cli")]
 pub(crate) use self::lock::lock_path;
 use self::read::read_content;
+#[cfg(feature = "cli")]
+pub(crate) use self::update::other_names;
 use self::update::{Options, update};
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};

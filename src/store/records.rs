@@ -2,7 +2,6 @@
 
 use std::array;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +10,7 @@ use crate::token::TokenDigest;
 
 /// The records of a store, by the digest of their tokens. Collect them from an iterator.
 #[derive(Debug, Default)]
-pub struct Records(HashMap<TokenDigest, Copies, BuildHasherDefault<DigestHasher>>);
+pub struct Records(HashMap<TokenDigest, Copies>);
 
 impl Records {
     /// How many records there are.
@@ -68,24 +67,4 @@ fn lane() -> usize {
         static LANE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % LANES;
     }
     LANE.try_with(|lane| *lane).unwrap_or_default()
-}
-
-/// Takes the first bytes of a digest for its hash: SHA-256 has mixed them better than a hasher would.
-/// Which digests a table holds is decided by the store, not by those who ask it.
-#[derive(Debug, Default)]
-pub(crate) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    /// The length of the array that a digest is.
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

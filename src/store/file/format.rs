@@ -1,9 +1,10 @@
 //! The JSON of a store's file, version 1.
 //!
-//! Nothing is guessed: a file that this version did not or could not write is refused as a whole, with
-//! the place and our own words. (Those of `serde_json` repeat what they found, which may be a secret.)
-//! The values of fields that are not known stay as they are, byte for byte.
+//! Nothing is guessed: a file that this version could not have written is refused as a whole. The error has
+//! the place and words of our own, because those of `serde_json` repeat what they found, which may be a
+//! secret. Unknown fields keep their values byte for byte.
 
+mod problem;
 mod reader;
 
 use std::cell::Cell;
@@ -11,60 +12,12 @@ use std::io::{self, Write as _};
 
 use serde_json::value::RawValue;
 
-use crate::hex;
-use crate::record::NameError;
 use crate::store::document::{Document, Entry};
 use crate::timestamp;
+use crate::{hex, redact};
 
-const DIGEST_PREFIX: &str = "sha256:";
-
-/// What is wrong with a store's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormatProblem {
-    /// The file is not UTF-8.
-    #[error("the file is not UTF-8")]
-    NotUtf8,
-    /// The file is not one JSON value.
-    #[error("the file is not one complete JSON object")]
-    NotJson,
-    /// A value is of another JSON type.
-    #[error("{0} expected")]
-    WrongType(&'static str),
-    /// `version` is not the number 1.
-    #[error("this is not version 1 of the format; it takes another version of this program")]
-    Version,
-    /// A field is not there.
-    #[error("the field `{0}` is missing")]
-    Missing(&'static str),
-    /// A field stands twice in one object.
-    #[error("a field stands twice")]
-    RepeatedField,
-    /// Two tokens have the same id, name or digest.
-    #[error("two tokens have the same {0}")]
-    Duplicate(&'static str),
-    /// An id is not 12 lower-case hexadecimal characters.
-    #[error("an id has 12 lower-case hexadecimal characters")]
-    Id,
-    /// A name cannot be a name.
-    #[error("{0}")]
-    Name(NameError),
-    /// A digest is not `sha256:` with 64 lower-case hexadecimal characters.
-    #[error("a digest is `sha256:` and 64 lower-case hexadecimal characters")]
-    Digest,
-    /// A permission is not known.
-    #[error("a permission is read, write or execute")]
-    Permission,
-    /// A permission stands twice.
-    #[error("a permission stands twice")]
-    RepeatedPermission,
-    /// A token has no permission.
-    #[error("a token has at least one permission")]
-    NoPermissions,
-    /// A time is not of the exact form, or does not exist.
-    #[error("a time is an existing one of the exact form 2026-11-23T08:00:00Z")]
-    Time,
-}
+pub use self::problem::FormatProblem;
+use self::reader::DIGEST_PREFIX;
 
 /// A problem and its place, both counted from 1.
 #[derive(Debug)]
@@ -74,8 +27,15 @@ pub(crate) struct FormatError {
     pub(crate) problem: FormatProblem,
 }
 
-/// Reads a store's file.
+/// Parses the bytes of a store's file.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Document, FormatError> {
+    let at_start = |problem| FormatError { line: 1, column: 1, problem };
+    if bytes.trim_ascii().is_empty() {
+        return Err(at_start(FormatProblem::Empty));
+    }
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        return Err(at_start(FormatProblem::ByteOrderMark));
+    }
     let text = str::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(&bytes[..error.valid_up_to()]);
         FormatError { line, column, problem: FormatProblem::NotUtf8 }
@@ -84,15 +44,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, FormatError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     reader::document(&mut deserializer, &problem)
         .and_then(|document| deserializer.end().map(|()| document))
-        .map_err(|error| FormatError {
-            line: error.line().max(1),
-            column: error.column().max(1),
-            problem: if error.is_data() { problem.take() } else { None }
-                .unwrap_or(FormatProblem::NotJson),
+        .map_err(|error| {
+            let (line, column) = (error.line().max(1), error.column().max(1));
+            let problem = if error.is_data() { problem.take() } else { None };
+            let problem = problem.unwrap_or_else(|| match invisible_at(text, line, column) {
+                Some(character) => FormatProblem::Invisible(character),
+                None => FormatProblem::NotJson,
+            });
+            FormatError { line, column, problem }
         })
 }
 
-/// Writes a store's file, one token to a line.
+/// The bytes of a store's file, with one token to a line.
 pub(crate) fn serialize(document: &Document) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(256 * (document.entries.len() + 1));
     out.extend_from_slice(b"{\n  \"version\": 1,\n  \"tokens\": [");
@@ -144,6 +107,14 @@ fn write_unknown(out: &mut Vec<u8>, field: &str, value: &RawValue) -> io::Result
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.get().as_bytes());
     Ok(())
+}
+
+/// The character at this place, if it is one that nobody sees and JSON does not allow.
+fn invisible_at(text: &str, line: usize, column: usize) -> Option<char> {
+    let line = text.split('\n').nth(line - 1)?;
+    let (_, character) = line.char_indices().take_while(|(start, _)| *start < column).last()?;
+    let is_invisible = character.is_whitespace() || redact::is_unprintable(character);
+    (is_invisible && !character.is_ascii()).then_some(character)
 }
 
 fn place(before: &[u8]) -> (usize, usize) {

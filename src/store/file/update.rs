@@ -94,7 +94,7 @@ pub(crate) fn other_names(target: &Path) -> u64 {
     #[cfg(unix)]
     {
         let metadata = std::fs::symlink_metadata(target);
-        metadata.map_or(0, |metadata| {
+        metadata.ok().filter(std::fs::Metadata::is_file).map_or(0, |metadata| {
             std::os::unix::fs::MetadataExt::nlink(&metadata).saturating_sub(1)
         })
     }

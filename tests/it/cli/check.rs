@@ -96,7 +96,7 @@ Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`
     home.write("");
     home.run(&["check"]).is(1, str![[r#"
 The token file is [HOME]/.config/opencode/auth-tokens.json (the default; --store or OPENCODE_AUTH_TOKENS names another one).
-Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 1: the file is not one complete JSON object; fix the file, or move it away to begin with an empty store
+Wrong: failed to read the token store `[HOME]/.config/opencode/auth-tokens.json`: line 1, column 1: the file is empty; fix the file, or move it away to begin with an empty store
 
 "#]], "");
     fs::remove_file(home.store_path()).unwrap();

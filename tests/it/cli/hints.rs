@@ -78,3 +78,23 @@ fn the_hint_for_a_denied_permission_is_the_command_that_grants_it() {
         assert_eq!(told, format!("error: failed to {expected}\n"));
     }
 }
+
+#[test]
+fn a_second_name_of_the_file_is_pointed_out() {
+    let place = store(rustix::process::geteuid().as_raw(), [0o600, 0o700, 0o600]);
+    fs::hard_link(place.path().join(FILE), place.path().join("second")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command
+            .arg("token")
+            .args(arguments)
+            .arg("--store")
+            .arg(place.path().join(FILE))
+            .env_clear();
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert!(run(&["check"]).contains("Note: the file has another name (a hard link)."));
+    let warning = "warning: the file has another name (a hard link), which keeps the old tokens";
+    assert!(run(&["delete", "--expired"]).contains(warning));
+}

@@ -50,6 +50,7 @@ fn a_file_cut_short_anywhere_is_refused_and_not_written_to() {
             other => panic!("cut to {length} bytes: {other}"),
         };
         let expected = match str::from_utf8(cut) {
+            Ok("") => FormatProblem::Empty,
             Ok(_) => FormatProblem::NotJson,
             Err(_) => FormatProblem::NotUtf8,
         };

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::BuildHasherDefault;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DIGEST_PREFIX, FormatProblem};
 use crate::hex;
 use crate::permission::{Permission, Permissions};
 use crate::record::{NewTokenError, TokenRecord};
 use crate::store::document::{Document, Entry, UnknownFields};
-use crate::store::records::DigestHasher;
+use crate::store::file::format::problem::FormatProblem;
 use crate::timestamp;
 use crate::token::{TokenDigest, TokenId};
+
+pub(super) const DIGEST_PREFIX: &str = "sha256:";
 
 /// Reads a store. If it is refused, `problem` says why, and the error where.
 pub(super) fn document<'de, D: Deserializer<'de>>(
@@ -202,7 +202,7 @@ impl<'de> Visitor<'de> for TokensVisitor<'_> {
 struct Taken<'de> {
     ids: HashSet<TokenId>,
     names: HashSet<Cow<'de, str>>,
-    digests: HashSet<TokenDigest, BuildHasherDefault<DigestHasher>>,
+    digests: HashSet<TokenDigest>,
 }
 
 struct TokenVisitor<'p, 't, 'de> {

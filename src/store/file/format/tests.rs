@@ -2,7 +2,8 @@ use time::UtcDateTime;
 
 use super::*;
 use crate::permission::Permissions;
-use crate::record::{Expiry, NewToken};
+use crate::record::{Expiry, NewToken, TokenRecord};
+use crate::token::TokenDigest;
 
 /// A file with a token for each set of permissions, and fields of a later version.
 fn good_file() -> Vec<u8> {
@@ -75,4 +76,34 @@ fn a_changed_byte_is_refused_or_changes_the_one_value_that_it_hit_and_never_a_pe
 fn what_is_written_is_read_as_it_was() {
     let good = good_file();
     assert_eq!(serialize(&parse(&good).unwrap()).unwrap(), good);
+}
+
+fn digest_with(number: u32, at: usize) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+    digest
+}
+
+/// Those who choose the digests must not be able to make servers slow.
+#[test]
+fn digests_that_begin_alike_are_read_as_quickly_as_others() {
+    let records = |digest: fn(u32) -> [u8; 32]| {
+        let mut document = Document::default();
+        let now = UtcDateTime::now();
+        for number in 0..20_000_u32 {
+            let id = format!("{number:012x}").parse().unwrap();
+            let digest = TokenDigest::from_bytes(digest(number));
+            let record = TokenRecord::new(id, None, digest, Permissions::READ, now, None).unwrap();
+            document.entries.push(Entry { record, unknown: Vec::new() });
+        }
+        serialize(&document).unwrap()
+    };
+    let time = |file: Vec<u8>| {
+        let began = std::time::Instant::now();
+        assert_eq!(parse(&file).unwrap().into_records().len(), 20_000);
+        began.elapsed()
+    };
+    let different = time(records(|number| digest_with(number, 0)));
+    let alike = time(records(|number| digest_with(number, 28)));
+    assert!(alike < different * 5, "{alike:?} instead of {different:?}");
 }
