@@ -172,6 +172,8 @@ impl OpenStore {
             Self::File(store) => {
                 store.path().canonicalize().is_ok_and(|target| other_names(&target) > 0)
             }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => false,
         }
     }
 
