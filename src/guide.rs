@@ -190,3 +190,116 @@
 //! URI. So a handler that forwards its request cannot forward the token. Keep it that way:
 //! [`forward_credentials`](crate::AuthLayer::forward_credentials) leaves the token on the request, and where a
 //! client can choose the target, the token goes to whatever server the client names.
+//!
+//! # The server's own clients
+//!
+//! A server that starts its own TUI, or whose commands call it over HTTP, has no token to give them: the users'
+//! tokens are stored hashed. Let the server make one in memory when it starts. It ends with the process.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use opencode_auth::{AuthLayer, FileTokenStore, MemoryTokenStore, NewToken};
+//!
+//! # fn start(router: Router) -> Result<(), Box<dyn std::error::Error>> {
+//! let own = MemoryTokenStore::new();
+//! let token = own.create(NewToken::new().name("own client"))?.token;
+//! let app = router.layer(AuthLayer::new((own, FileTokenStore::open_default()?)));
+//! // The environment of a child, or a file with mode 0600 beside the URL and the process id.
+//! std::process::Command::new("my-tui").env("MY_TUI_TOKEN", token.expose_secret()).spawn()?;
+//! # drop(app); Ok(()) }
+//! ```
+//!
+//! Name the variable with care: `OPENCODE_AUTH_TOKENS`, with an S, is the path of the token *file*. The example
+//! `existing_server` hands the token over in a file.
+//!
+//! # Open streams, and graceful shutdown
+//!
+//! A response without a known length ends when its token ends: the layer sees to that. A WebSocket ends if its
+//! handler waits for [`Principal::ended`](crate::Principal::ended). Neither ends when the *server* stops.
+//! `axum::serve(..).with_graceful_shutdown(..)` waits for open streams, so tell them to end, and set a limit:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use axum::Router;
+//! use tokio::sync::watch;
+//!
+//! # async fn serve(listener: tokio::net::TcpListener, build: fn(watch::Receiver<bool>) -> Router) -> std::io::Result<()> {
+//! let (stop, mut stopped) = watch::channel(false);
+//! let app = build(stopped.clone()); // each stream selects on `stopped.wait_for(|stopped| *stopped)`
+//! let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+//!     let _ = tokio::signal::ctrl_c().await;
+//!     let _ = stop.send(true);
+//! });
+//! tokio::select! {
+//!     served = server => served,
+//!     () = async {
+//!         let _ = stopped.wait_for(|stopped| *stopped).await;
+//!         tokio::time::sleep(Duration::from_secs(2)).await;
+//!     } => Ok(()),
+//! }
+//! # }
+//! ```
+//!
+//! # axum 0.7
+//!
+//! The layer works around a router of axum 0.7 with [`wrap_body`](crate::AuthLayer::wrap_body). Two things
+//! differ. The extractor is of axum 0.8, so a handler takes `Extension<Principal>`. And axum 0.7 does not tell a
+//! layer what `nest` removed, so put the layer outside of `nest` and state the
+//! [`mount`](crate::Policy::mount).
+//!
+//! ```
+//! use axum07::{Extension, Router, body::Body, http::{Request, StatusCode}, routing::get};
+//! use opencode_auth::{AuthLayer, MemoryTokenStore, Permissions, Policy, Principal};
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn whoami(Extension(principal): Extension<Principal>) -> String {
+//!     principal.id().to_string()
+//! }
+//!
+//! let (store, token) = MemoryTokenStore::with_token(Permissions::READ)?;
+//! let app: Router = Router::new()
+//!     .nest("/api", Router::new().route("/whoami", get(whoami)))
+//!     .layer(AuthLayer::new(store).policy(Policy::default().mount("/api")).wrap_body());
+//! let request = Request::get("/api/whoami")
+//!     .header("authorization", format!("Bearer {}", token.expose_secret()))
+//!     .body(Body::empty())?;
+//! assert_eq!(app.oneshot(request).await?.status(), StatusCode::OK);
+//! # Ok(()) }
+//! ```
+//!
+//! # Testing
+//!
+//! A handler that takes a [`Principal`](crate::Principal) is tested with an extension, without a store:
+//!
+//! ```
+//! use axum::{Extension, Router, body::Body, http::{Request, StatusCode}, routing::get};
+//! use opencode_auth::{Permissions, Principal};
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app: Router = Router::new()
+//!     .route("/whoami", get(async |principal: Principal| principal.permissions().to_string()))
+//!     .layer(Extension(Principal::for_test(Permissions::READ)?));
+//! let response = app.oneshot(Request::get("/whoami").body(Body::empty())?).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//! # Ok(()) }
+//! ```
+//!
+//! The guarded router is tested with [`MemoryTokenStore::with_token`](crate::MemoryTokenStore::with_token):
+//!
+//! ```
+//! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
+//! use opencode_auth::{AuthLayer, MemoryTokenStore, Permissions};
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (store, read) = MemoryTokenStore::with_token(Permissions::READ)?;
+//! let app: Router = Router::new().route("/pty", post("a shell")).layer(AuthLayer::new(store));
+//! let request = Request::post("/pty")
+//!     .header("authorization", format!("Bearer {}", read.expose_secret()))
+//!     .body(Body::empty())?;
+//! assert_eq!(app.oneshot(request).await?.status(), StatusCode::FORBIDDEN);
+//! # Ok(()) }
+//! ```

@@ -191,8 +191,8 @@ impl<T> AuthLayer<T> {
 
 impl<T, M> AuthLayer<T, M> {
     /// Sets what requests require.
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.config_mut().policy = policy;
+    pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
+        self.config_mut().policy = policy.into();
         self
     }
 

@@ -1,11 +1,11 @@
-//! Bearer-token authentication for the opencode server: a [`tower::Layer`] that checks tokens against a
-//! file and answers 401 or 403 before a request reaches a route.
+//! Scoped bearer tokens for the opencode server: a [`tower::Layer`] that checks each request against a token
+//! file, and responds 401 or 403 before a route runs.
 //!
-//! opencode's HTTP API runs shells, starts processes and drives agents on its host. It was shipped
-//! without authentication (CVE-2026-22812), and whoever could reach the port could take the machine over.
-//! This crate is the missing part. A server wraps its finished router in [`AuthLayer`]; tokens live in
-//! `~/.config/opencode/auth-tokens.json` ([`FileTokenStore`]), hashed; a [`Policy`] infers from method
-//! and path whether a request needs to read, write or execute.
+//! opencode's HTTP API runs shells, starts processes and drives agents on its host. It shipped without
+//! authentication (CVE-2026-22812), and machines were taken over. With this crate, a server wraps its finished
+//! router in [`AuthLayer`]. Tokens are stored hashed in `~/.config/opencode/auth-tokens.json`
+//! ([`FileTokenStore`]). A [`Policy`] infers from the method and the path whether a request requires the
+//! permission to read, write or execute.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
@@ -35,39 +35,44 @@
 //! let token = created.token.expose_secret();
 //! assert_eq!(status("/config", Some(token)).await, StatusCode::OK);
 //! assert_eq!(status("/config", None).await, StatusCode::UNAUTHORIZED);
-//! assert_eq!(status("/session", Some(token)).await, StatusCode::FORBIDDEN); // needs execute as well
+//! assert_eq!(status("/session", Some(token)).await, StatusCode::FORBIDDEN); // requires execute as well
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # The line a request walks
+//! The [`guide`] shows how to guard a server that already exists.
 //!
-//! The [`Policy`] says what the request requires. The credentials are read from its headers. The
-//! [`TokenStore`] finds the record of the token's digest, and the record decides. An allowed request gets a
-//! [`Principal`] in its extensions; the response to a denied one has its [`Denial`].
+//! # How a request is decided
+//!
+//! 1. The [`Policy`] decides what the request requires.
+//! 2. [`CredentialSources`] read its token: from the `Authorization: Bearer` header, or from where else the host
+//!    allows.
+//! 3. The [`TokenStore`] finds the record of the token.
+//! 4. The record decides. An allowed request gets a [`Principal`] in its extensions. The response to a denied one
+//!    has its [`Denial`] there.
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `cli` | off | [`cli::TokenCommand`](https://docs.rs/opencode-auth/latest/opencode_auth/cli/), the commands `create`, `list`, `delete` and more for programs built with clap, and the binary `opencode-auth` |
-//! | `postgres` | off | `PostgresTokenStore`: tokens in PostgreSQL, for many servers that share them |
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` | [`cli::TokenCommand`](https://docs.rs/opencode-auth/latest/opencode_auth/cli/): the token commands for programs built with clap, and the binary `opencode-auth` |
+//! | `gateway` | the command `opencode-auth gateway`, which guards an opencode server that is another program |
+//! | `postgres` | [`PostgresTokenStore`](https://docs.rs/opencode-auth/latest/opencode_auth/struct.PostgresTokenStore.html): tokens in PostgreSQL, for many servers that share them |
 //!
-//! `TOKEN=$(opencode-auth token create --name ci)` makes a token, `opencode-auth token delete ci` revokes it.
+//! None is on by default.
 //!
 //! # Security
 //!
-//! - Doubt is a refusal. A path that two routers could read differently needs every permission, a method
-//!   that is not known too, and a store that cannot be read is answered 503, never "yes" and never "no".
-//! - A revoked token is refused by the first request that starts after
-//!   [`delete`](FileTokenStore::delete) returned, in whichever process.
-//! - Open streams end with their token. A handler of a WebSocket waits for [`Principal::ended`].
-//! - No secret is in a log, an error, a `Debug` output or the file, which holds SHA-256 digests.
+//! - Doubt is a denial. A path that two routers could read differently requires all three permissions, and so
+//!   does an unknown method. If the store cannot be read, the response is 503: neither "yes" nor "no".
+//! - A revoked token is denied from the first request that starts after
+//!   [`delete`](FileTokenStore::delete) returned, in every process. Its open streams end.
+//! - No secret is in a log, an error, a `Debug` output or the file, which has SHA-256 digests.
 //!
 //! # What it is not
 //!
-//! There are no users, sessions, roles, OAuth or JWT; no TLS; no rate limiting, since tokens of 128 bits
-//! cannot be guessed.
+//! There are no users, sessions, roles, OAuth or JWT, and there is no TLS. There is no rate limit, because 128
+//! random bits cannot be guessed.
 
 mod redact;
 mod shell;

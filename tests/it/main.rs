@@ -25,6 +25,7 @@ mod credentials;
 mod denials;
 mod events;
 mod example_server;
+mod existing_server;
 mod http2;
 mod layer;
 mod policy_decision;
