@@ -84,7 +84,7 @@ async fn serve(listen: &str) -> Result<(), AnyError> {
         let _ = stop.send(true);
     });
     tokio::select! {
-        served = server => served?,
+        result = server => result?,
         () = overdue(stopped) => {}
     }
     Ok(())
