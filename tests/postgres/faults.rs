@@ -57,7 +57,7 @@ async fn a_stopped_database_ends_the_lease() {
 async fn a_restart_is_survived() {
     let cluster = own_cluster!();
     // Long enough for a restart, which requests do not notice then.
-    let url = cluster.url(&cluster.realm(Duration::from_secs(20)).await);
+    let url = cluster.url(&cluster.realm(Duration::from_secs(8)).await);
     let server = open(&url).await;
     let setup = PostgresTokenStore::open(&format!("{url}?realm=default")).await.unwrap();
     let created = tokio::spawn(async move { create(&setup, "ci").await });
@@ -68,7 +68,7 @@ async fn a_restart_is_survived() {
         }
         sleep(Duration::from_millis(20)).await;
     };
-    sleep(Duration::from_secs(6)).await;
+    sleep(Duration::from_secs(3)).await;
     let find_record = || async {
         let digest = *records[0].digest();
         opencode_auth::TokenStore::find(&server, &digest).wait().await

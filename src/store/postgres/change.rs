@@ -21,7 +21,10 @@ use crate::token::TokenId;
 const ATTEMPTS: usize = 5;
 
 /// How long to look for the outcome of a lost commit.
-const LOOK_FOR: Duration = Duration::from_secs(10);
+const LOOK_FOR: Duration = Duration::from_secs(5);
+
+/// How long to wait for the confirmation of a commit.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -90,7 +93,7 @@ async fn attempt_change<T>(
         return Ok((value, Instant::now()));
     }
     difference.write(&connection, name).await?;
-    if let Err(lost) = connection.execute(STATEMENT_TIMEOUT, "COMMIT").await {
+    if let Err(lost) = connection.execute(COMMIT_TIMEOUT, "COMMIT").await {
         drop(connection);
         difference.look_after(database, lost).await?;
     }
