@@ -42,36 +42,50 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tokens in a file that several processes read and write: a server, and the commands that manage it.
 ///
-/// A cheap handle: clones share one view of the file. A host keeps one and gives one to the
+/// Clones are cheap and share one snapshot of the file. A host keeps one and gives one to the
 /// [`AuthLayer`](crate::AuthLayer).
 ///
 /// # Freshness
 ///
-/// A token that was deleted or rotated away is refused by the first request that starts after
-/// [`delete`](Self::delete), in whichever process, returned. A new token is accepted from then on. This
-/// holds at no cost per request: the file is looked at once in 10 ms
-/// ([`freshness_window`](FileTokenStoreOptions::freshness_window)), and a writer returns only after that
-/// long.
+/// After [`delete`](Self::delete) returned, in any process, every request that starts refuses the token.
+/// After [`create`](Self::create) returned, every request that starts accepts the token. The file is read
+/// at most once in 10 ms ([`freshness_window`](FileTokenStoreOptions::freshness_window)), and a change
+/// returns only after that time.
 ///
-/// A file that is edited by hand is seen with the next look. While it cannot be read, no request is
-/// decided by what it said before: the edit may be a revocation. Requests wait for up to 100 ms, because
-/// editors and `cp` leave a file torn for a moment; after that, every token is answered 503 until the
-/// file is good again. A file that is missing is an empty store, in which no token is valid.
+/// An edit by hand is seen by the next refresh. While the file cannot be read, its old content decides
+/// nothing, because the edit may be a revocation. A partially written or missing file is retried for
+/// 100 ms. After that, a broken file means 503 for every token, and a missing file is an empty store.
 ///
 /// # Blocking
 ///
-/// `create`, `rotate` and the `delete` family block the thread: for the freshness window at least, for
-/// the disk, and up to 10 s for the lock. A file that is torn gets 100 ms to settle, from them and from
-/// `open` and `list`; one that is missing gets them too, except from `open`. Asynchronous hosts call all of
-/// these in `tokio::task::spawn_blocking`. Look-ups never block a runtime's worker for longer than a small
-/// file takes to read.
+/// `create`, `rotate` and the `delete` family block the thread for the freshness window, for the disk,
+/// and for up to 10 s while another process holds the lock. In asynchronous code, call them in
+/// `tokio::task::spawn_blocking`. Look-ups never touch the disk on the caller's thread: the file is read
+/// on a thread of its own. A request that waits for it for 500 ms is answered 503.
 ///
 /// # Security
 ///
-/// The file and its directory must belong to this process's user or to root; the file must not be
-/// writable by anyone else, and the directory not by everybody, unless it is sticky as `/tmp` is; otherwise
-/// the file is not read. The same holds for each link that leads to it and the link's directory. The
-/// promises need a local file system: network file systems may show an old file for seconds.
+/// The file and its directory must belong to this process's user or to root. Nobody else may be able to
+/// write the file, and not everybody the directory, unless it is sticky as `/tmp` is. The same holds for
+/// each link to the file and its directory. A change keeps who can read the file (mode, group and access
+/// control list), or changes nothing.
+///
+/// The promises need a local file system. Network file systems may show an old file for seconds. Shared
+/// folders of virtual machines and FUSE count as network file systems.
+///
+/// # Containers and Kubernetes
+///
+/// - Mount the directory of the file, not the file. A change replaces the file, and a file that is mounted
+///   by itself stays the old one. Once the old one is deleted everywhere else, requests are answered 503.
+///   If it has another name (a hard link), this cannot be seen.
+/// - Volumes of Secrets and projected volumes work. The kubelet updates them after a delay of its own, a
+///   minute or so; a revocation holds within 10 ms of that update. With `subPath` the file is never
+///   updated: do not use it.
+/// - The volume of a `ConfigMap` has mode 0777 and is refused; `chmod` has no effect there. Use a Secret or
+///   a projected volume.
+/// - `fsGroup` makes a writable volume writable by its group on each mount, and the file is refused then.
+///   Set `fsGroupChangePolicy: OnRootMismatch`, or no `fsGroup`.
+/// - In a user namespace, owners that it does not map all look like user 65534, and are not trusted.
 #[derive(Clone)]
 pub struct FileTokenStore {
     path: Arc<Path>,
@@ -118,7 +132,7 @@ impl FileTokenStore {
     }
 
     /// Everything for which the file at `path` would not be trusted, where [`open`](Self::open) stops at
-    /// the first: for a command that tells people what to mend. A file that does not exist is no problem.
+    /// the first: for a command that tells people what to fix. A file that does not exist is no problem.
     ///
     /// # Errors
     ///
