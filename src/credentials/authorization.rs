@@ -21,6 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Reads the value of the header: a scheme in any case, one or more spaces, and the credentials. Another
 /// scheme counts as absent.
+#[inline]
 pub(super) fn read(value: &[u8], accept_basic: bool) -> Presented {
     if let Some(parameter) = strip_scheme(value, *b"Bearer") {
         return strip_spaces(parameter)

@@ -26,6 +26,7 @@ pub(crate) struct Credential {
 }
 
 impl Presented {
+    #[inline]
     pub(super) fn token(text: &[u8], carrier: Carrier) -> Self {
         match TokenDigest::of_token(text) {
             Ok(digest) => Self::Token(Credential { digest, carrier, select: None }),
