@@ -66,6 +66,8 @@ struct Module {
 impl Module {
     fn read(path: &str, code: &str) -> Self {
         let mut module = Self { imported: Vec::new(), reexported: BTreeMap::new() };
+        let visibility = regex::Regex::new(r"pub\(in [\w:]+\)").unwrap();
+        let code = visibility.replace_all(code, "pub");
         let mut rest = String::new();
         for statement in code.split_inclusive(';') {
             let Some((before, tree)) = use_statement(statement) else {
