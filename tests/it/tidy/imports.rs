@@ -2,6 +2,9 @@
 //! begins with `crate::`. A name that a module re-exports counts as an import of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::{shipped, sources};
 
@@ -66,7 +69,7 @@ struct Module {
 impl Module {
     fn read(path: &str, code: &str) -> Self {
         let mut module = Self { imported: Vec::new(), reexported: BTreeMap::new() };
-        let visibility = regex::Regex::new(r"pub\(in [\w:]+\)").unwrap();
+        let visibility = Regex::new(r"pub\(in [\w:]+\)").unwrap();
         let code = visibility.replace_all(code, "pub");
         let mut rest = String::new();
         for statement in code.split_inclusive(';') {
@@ -89,7 +92,7 @@ impl Module {
                 }
             }
         }
-        let inline = regex::Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap();
+        let inline = Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap();
         module
             .imported
             .extend(inline.find_iter(&rest).filter_map(|found| absolute(path, found.as_str())));
@@ -99,8 +102,9 @@ impl Module {
 
 /// What precedes the last `use` of a statement, and its tree.
 fn use_statement(statement: &str) -> Option<(&str, &str)> {
-    let found = regex::Regex::new(r"(?s)^(.*?)\buse\s+((?:crate|self|super)::[^;]*);$").unwrap();
-    let captures = found.captures(statement)?;
+    static USE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?s)^(.*?)\buse\s+((?:crate|self|super)::[^;]*);$").unwrap());
+    let captures = USE.captures(statement)?;
     Some((captures.get(1)?.as_str(), captures.get(2)?.as_str()))
 }
 
