@@ -29,6 +29,9 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`PolicyCommand`] shows what a [`Policy`](crate::Policy) requires and compares it with a server:
+//! `opencode-auth policy`.
+//!
 //! The store is the file that `--store` names, or else the variable `OPENCODE_AUTH_TOKENS` (with an S at the
 //! end), or else `opencode/auth-tokens.json` in `$XDG_CONFIG_HOME` or `~/.config`.
 //!
@@ -72,6 +75,7 @@ mod args;
 mod probe;
 mod check;
 mod commands;
+mod policy;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -82,6 +86,7 @@ use self::args::{Action, EXAMPLE_COMMAND};
 use self::commands::{Session, path_to_token_commands};
 pub use self::context::Context;
 pub use self::exit::Exit;
+pub use self::policy::PolicyCommand;
 use crate::redact;
 
 /// After the options of each command.

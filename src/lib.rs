@@ -84,6 +84,7 @@ mod record;
 mod carrier;
 mod store;
 mod policy;
+mod unguarded;
 mod decision;
 mod watch;
 mod principal;
@@ -115,8 +116,8 @@ pub use crate::layer::AuthLayer;
 pub use crate::origin::OriginError;
 pub use crate::permission::{ParsePermissionsError, Permission, Permissions};
 pub use crate::policy::{
-    Ambiguity, Decision, DirectoryError, Doubt, OpencodeV2, Operation, PathPrefix, PatternError,
-    Policy, Requirement, Rule,
+    Ambiguity, Audit, Decision, DirectoryError, Doubt, Drift, OpenApi, OpenApiError, OpencodeV2,
+    Operation, PathPrefix, PatternError, Policy, Requirement, Route, RouteError, Rule,
 };
 pub use crate::principal::{Principal, PrincipalMissing};
 pub use crate::record::{
@@ -137,6 +138,7 @@ pub use crate::stream::{AnyBody, AuthBody, AxumBody, ResponseBody};
 pub use crate::token::{
     ParseTokenError, ParseTokenIdError, RandomError, Token, TokenDigest, TokenId,
 };
+pub use crate::unguarded::{Unguarded, unguarded};
 pub use crate::watch::Ended;
 
 #[cfg(doctest)]

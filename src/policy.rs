@@ -10,6 +10,9 @@ mod opencode_v2;
 mod table;
 mod rule;
 mod directory;
+mod route;
+mod openapi;
+mod audit;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,15 +21,18 @@ use std::sync::{Arc, LazyLock};
 use axum::extract::OriginalUri;
 use axum::http::{Method, Request};
 
+pub use self::audit::{Audit, Drift};
 use self::directory::Directories;
 pub use self::directory::DirectoryError;
 use self::mount::Mount;
 use self::nest::{Paths, suffixes};
+pub use self::openapi::{OpenApi, OpenApiError};
 pub use self::operation::Operation;
 use self::path::CanonicalPath;
 pub use self::path::{Ambiguity, PathPrefix};
 pub use self::pattern::PatternError;
 use self::pattern::{Routes, Segment};
+pub use self::route::{Route, RouteError};
 pub use self::rule::{Decision, Doubt, Requirement, Rule};
 use self::table::OperationTable;
 use crate::permission::Permissions;

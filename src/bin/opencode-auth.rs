@@ -1,15 +1,16 @@
-//! The token commands as a program of their own: `opencode-auth token create` and so on.
+//! The commands as a program of their own: `opencode-auth token create`, `opencode-auth policy` and so on.
 
 use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use opencode_auth::cli::{Exit, TokenCommand, may_hold_token, name_examples};
+use opencode_auth::cli::{Exit, PolicyCommand, TokenCommand, may_hold_token, name_examples};
 
 /// Manage the bearer tokens of an opencode server
 #[derive(Parser)]
 #[command(name = "opencode-auth", version)]
 enum Program {
     Token(TokenCommand),
+    Policy(PolicyCommand),
     #[cfg(feature = "gateway")]
     Gateway(opencode_auth::gateway::GatewayCommand),
 }
@@ -19,6 +20,7 @@ fn main() -> Exit {
         name_examples(Program::command()).try_get_matches().unwrap_or_else(|error| exit(&error));
     match Program::from_arg_matches_mut(&mut matches) {
         Ok(Program::Token(command)) => command.run::<Program>(),
+        Ok(Program::Policy(command)) => command.run(),
         #[cfg(feature = "gateway")]
         Ok(Program::Gateway(command)) => command.run(),
         Err(error) => exit(&error.format(&mut Program::command())),

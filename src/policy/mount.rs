@@ -27,6 +27,11 @@ impl Mount {
         Self { text: written.into(), prefix: PathPrefix::new(text) }
     }
 
+    /// Its segments, each after a slash. Empty for the root.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// How many segments it has.
     pub(super) fn depth(&self) -> usize {
         self.text.matches('/').count()

@@ -70,17 +70,21 @@ pub(super) fn parse(pattern: &str) -> Result<Vec<Segment>, PatternError> {
         }
         segments.push(segment);
     }
-    let example: String = segments
+    match CanonicalPath::read(&example(&segments)) {
+        Ok(_) => Ok(segments),
+        Err(ambiguity) => Err(PatternError::Ambiguous { pattern: pattern.to_owned(), ambiguity }),
+    }
+}
+
+/// A path that matches the pattern.
+pub(super) fn example(segments: &[Segment]) -> String {
+    segments
         .iter()
         .flat_map(|segment| match segment {
             Segment::Literal(text) => ["/", text],
             Segment::Parameter | Segment::Rest => ["/", "x"],
         })
-        .collect();
-    match CanonicalPath::read(&example) {
-        Ok(_) => Ok(segments),
-        Err(ambiguity) => Err(PatternError::Ambiguous { pattern: pattern.to_owned(), ambiguity }),
-    }
+        .collect()
 }
 
 /// Whether the first pattern is more specific than the second, which follows `depth` literal segments.
@@ -168,6 +172,12 @@ impl<T> Routes<T> {
         self.root.values(pattern).is_some_and(|values| place_of(values, method).is_some())
     }
 
+    /// Whether there is a value for exactly this pattern that serves the method: one for `GET` serves `HEAD`.
+    pub(super) fn serves(&self, method: &Method, pattern: &[Segment]) -> bool {
+        self.contains(method, pattern)
+            || (method == Method::HEAD && self.contains(&Method::GET, pattern))
+    }
+
     /// The value for this path. A value for `GET` serves `HEAD` too.
     pub(super) fn find(&self, method: &Method, path: &str) -> Option<&T> {
         if self.values.is_empty() {
@@ -240,4 +250,112 @@ impl Node {
 
 fn place_of(values: &[(Method, usize)], method: &Method) -> Option<usize> {
     values.iter().find(|(other, _)| other == method).map(|(_, place)| *place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pattern that a path finds among these.
+    fn found<'a>(patterns: &[&'a str], method: &Method, path: &str) -> Option<&'a str> {
+        let mut routes = Routes::default();
+        for (place, pattern) in patterns.iter().enumerate() {
+            let (method, path) = pattern.split_once(' ').unwrap();
+            let method = method.parse().unwrap();
+            routes.insert(&method, &parse(path).unwrap(), place).unwrap();
+        }
+        routes.find(method, path).map(|place| patterns[*place])
+    }
+
+    #[test]
+    fn literals_win_over_parameters_and_parameters_over_the_rest() {
+        let patterns = ["GET /{*rest}", "GET /a/{x}", "GET /a/b", "GET /{x}/b/c", "GET /a/{x}/d"];
+        for (path, expected) in [
+            ("/a/b", Some("GET /a/b")),
+            ("/a/x", Some("GET /a/{x}")),
+            ("/a/b/d", Some("GET /a/{x}/d")),
+            ("/a/b/c", Some("GET /{x}/b/c")),
+            ("/a/b/e", Some("GET /{*rest}")),
+            ("/a", Some("GET /{*rest}")),
+            ("/A/b", Some("GET /{*rest}")),
+            ("/", None),
+            ("", None),
+            ("a/b", None),
+        ] {
+            assert_eq!(found(&patterns, &Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_another_method_does_not_hide_a_wider_one() {
+        let patterns = ["POST /a/b", "GET /a/{x}"];
+        assert_eq!(found(&patterns, &Method::GET, "/a/b"), Some("GET /a/{x}"));
+        assert_eq!(found(&patterns, &Method::DELETE, "/a/b"), None);
+    }
+
+    #[test]
+    fn head_is_served_by_get_unless_it_has_its_own() {
+        let patterns = ["GET /a", "GET /b", "HEAD /b", "POST /c"];
+        assert_eq!(found(&patterns, &Method::HEAD, "/a"), Some("GET /a"));
+        assert_eq!(found(&patterns, &Method::HEAD, "/b"), Some("HEAD /b"));
+        assert_eq!(found(&patterns, &Method::HEAD, "/c"), None);
+    }
+
+    #[test]
+    fn parameters_and_the_rest_are_not_empty() {
+        let patterns = ["GET /a/{x}", "GET /b/{*rest}", "GET /c/{x}/d"];
+        for (path, matches) in [
+            ("/a/", false),
+            ("/a/x", true),
+            ("/a/x/", false),
+            ("/b/", false),
+            ("/b", false),
+            ("/b/x", true),
+            ("/b/x/y/", true),
+            ("/c//d", false),
+        ] {
+            assert_eq!(found(&patterns, &Method::GET, path).is_some(), matches, "{path}");
+        }
+    }
+
+    #[test]
+    fn double_braces_are_braces_of_the_path() {
+        let patterns = ["GET /{{a}}", "GET /x{{/{b}"];
+        assert_eq!(found(&patterns, &Method::GET, "/{a}"), Some("GET /{{a}}"));
+        assert_eq!(found(&patterns, &Method::GET, "/{b}"), None);
+        assert_eq!(found(&patterns, &Method::GET, "/x{/1"), Some("GET /x{{/{b}"));
+    }
+
+    #[test]
+    fn invalid_patterns_are_errors() {
+        for pattern in [
+            "",
+            "a",
+            "/{}",
+            "/{*}",
+            "/{*rest}/a",
+            "/{a}b",
+            "/a{b}",
+            "/{a}{b}",
+            "/{a",
+            "/a}",
+            "/{{{a}",
+        ] {
+            assert!(matches!(parse(pattern), Err(PatternError::Invalid { .. })), "{pattern}");
+        }
+        for pattern in ["//a", "/a/../b", "/a%2fb", "/a;b", "/a?b", "/\u{17f}"] {
+            assert!(matches!(parse(pattern), Err(PatternError::Ambiguous { .. })), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_clash_returns_the_value_that_was_there() {
+        let mut routes = Routes::default();
+        routes.insert(&Method::GET, &parse("/a/{x}").unwrap(), 1).unwrap();
+        assert_eq!(routes.insert(&Method::GET, &parse("/a/{y}").unwrap(), 2), Err(&mut 1));
+        routes.insert(&Method::GET, &parse("/a/{*y}").unwrap(), 3).unwrap();
+        assert_eq!(routes.values(), [1, 3]);
+        assert!(routes.serves(&Method::HEAD, &parse("/a/{z}").unwrap()));
+        assert!(!routes.contains(&Method::HEAD, &parse("/a/{z}").unwrap()));
+    }
 }

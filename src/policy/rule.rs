@@ -7,7 +7,7 @@ use super::operation::Operation;
 use super::path::{Ambiguity, PathPrefix};
 use crate::permission::Permissions;
 
-/// What a request requires.
+/// What a request requires. `Display` says it in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
@@ -15,6 +15,16 @@ pub enum Requirement {
     Public,
     /// A valid token with all of these permissions.
     Permissions(Permissions),
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public => f.write_str("no token"),
+            Self::Permissions(Permissions::NONE) => f.write_str("any valid token"),
+            Self::Permissions(required) => required.fmt(f),
+        }
+    }
 }
 
 /// What a request requires, and the [`Rule`] that decided. `Display` shows the rule.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::http::Method;
 
 use super::operation::{Operation, Row};
-use super::pattern::{self, PatternError, Routes};
+use super::pattern::{self, PatternError, Routes, Segment};
 use super::{opencode_v1, opencode_v2};
 
 /// A table of one version of opencode, and that version.
@@ -51,6 +51,11 @@ impl OperationTable {
 
     pub(super) fn operations(&self) -> &[Operation] {
         self.0.values()
+    }
+
+    /// Whether an operation has exactly this pattern and serves the method.
+    pub(super) fn serves(&self, method: &Method, pattern: &[Segment]) -> bool {
+        self.0.serves(method, pattern)
     }
 
     /// The operation of this method and path. The path is compared as it was sent.

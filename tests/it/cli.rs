@@ -12,6 +12,7 @@ mod identify;
 #[cfg(target_os = "linux")]
 mod hints;
 mod list;
+mod policy;
 mod rotate;
 mod signals;
 mod support;

@@ -32,6 +32,7 @@ mod policy_decision;
 mod policy_nesting;
 mod policy_host;
 mod policy_opencode;
+mod policy_review;
 mod properties;
 mod raw;
 mod secrets;

@@ -91,7 +91,7 @@ const ROOMS: &[&[&str]] = &[
     &["record"],
     &["policy"],
     &["store"],
-    &["carrier", "decision"],
+    &["carrier", "decision", "unguarded"],
     &["watch"],
     &["principal"],
     &["credentials", "origin"],
