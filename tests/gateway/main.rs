@@ -12,6 +12,7 @@
 )]
 
 mod child;
+mod clients;
 mod cors;
 mod faults;
 mod first_run;

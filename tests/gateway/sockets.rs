@@ -163,3 +163,39 @@ async fn socket_ends_with_its_token() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_that_does_not_upgrade_is_heard() {
+    let (upstream, _) = stub::first().await;
+    let gateway = Gateway::start(upstream);
+    in_a_thread(move || {
+        let authorization = basic(&gateway.token);
+        let status =
+            connect(&gateway, "/config", &[("authorization", &authorization)]).unwrap_err();
+        assert_eq!(status, 200);
+        let read = basic(&gateway.token("viewer", Permissions::READ));
+        let status =
+            connect(&gateway, "/pty/pty_1/connect", &[("authorization", &read)]).unwrap_err();
+        assert_eq!(status, 403);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_socket_does_not_keep_a_gateway_that_stops() {
+    let (upstream, open) = stub::first().await;
+    let mut gateway = Gateway::start(upstream);
+    in_a_thread(move || {
+        let authorization = basic(&gateway.token);
+        let mut socket =
+            connect(&gateway, "/pty/pty_1/connect", &[("authorization", &authorization)]).unwrap();
+        read(&mut socket);
+        let stopped = Instant::now();
+        gateway.signal(rustix::process::Signal::INT);
+        assert!(gateway.wait().success());
+        assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+        assert!(socket.read().is_err());
+        eventually("the upstream's side is closed", || open.count() == 0);
+    })
+    .await;
+}
