@@ -96,7 +96,8 @@ impl<'a> Parts<'a> {
             Some((user, password)) => (Some(user), Some(password)),
             None => (None, None),
         };
-        if database.contains(['/', '@', ':']) {
+        // An `@` in the query is a password with a `?` in it, and the driver would look for a user before it.
+        if database.contains(['/', '@', ':']) || query.contains('@') {
             return Err(NOT_ENCODED);
         }
         let parameters = query
