@@ -20,6 +20,27 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
+/// What a request without a token may say. Any other header could name a directory, whose plugins opencode
+/// would load, or hold a token that the guard has not looked for, such as a `Referer` with the link of a page.
+const ANONYMOUS: [HeaderName; 16] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::ACCESS_CONTROL_REQUEST_HEADERS,
+    header::ACCESS_CONTROL_REQUEST_METHOD,
+    HeaderName::from_static("access-control-request-private-network"),
+    header::CACHE_CONTROL,
+    HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::ORIGIN,
+    header::RANGE,
+    header::USER_AGENT,
+];
+
 /// What all headers that tell an upstream who asks begin with.
 const X_FORWARDED: &str = "x-forwarded-";
 
@@ -64,6 +85,15 @@ pub(super) fn for_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, v
     set(headers, HeaderName::from_static("x-forwarded-for"), &client.to_string());
     headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
     headers.append(VIA, via(version));
+}
+
+/// Leaves of a request without a token only what a public file or a preflight takes.
+pub(super) fn keep_anonymous(headers: &mut HeaderMap) {
+    let others: Vec<HeaderName> =
+        headers.keys().filter(|name| !ANONYMOUS.contains(name)).cloned().collect();
+    for name in others {
+        headers.remove(name);
+    }
 }
 
 /// Makes the headers of a response those that the client receives.

@@ -57,6 +57,9 @@ impl Proxy {
         if headers::is_websocket(request.headers()) {
             return self.pass_on_websocket(principal, client, request).await;
         }
+        if principal.is_none() {
+            make_anonymous(&mut request);
+        }
         let terminal = principal.zip(ticket::terminal(&request));
         for_upstream(&mut request, client)?;
         if terminal.is_some() {
@@ -110,7 +113,7 @@ impl Proxy {
     /// Asks the upstream whether a page of another origin may send a request. Browsers ask without a
     /// credential, so the upstream gets none either.
     pub(super) async fn pass_on_preflight(&self, client: Client, mut request: Request) -> Response {
-        *request.body_mut() = Body::empty();
+        make_anonymous(&mut request);
         let passed = match for_upstream(&mut request, client) {
             Ok(()) => self.upstream.send_anonymously(request).await,
             Err(failure) => Err(failure),
@@ -127,6 +130,17 @@ impl Proxy {
         parts.version = Version::default();
         Response::from_parts(parts, self.stopped.guard(Body::new(body)))
     }
+}
+
+/// Removes what a request without a token must not decide at the upstream: the query, most headers, and the
+/// body. `Content-Length` goes with the body: the upstream would take the next request on the connection for it.
+fn make_anonymous(request: &mut Request) {
+    headers::keep_anonymous(request.headers_mut());
+    *request.body_mut() = Body::empty();
+    let path = request.uri().path().to_owned();
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
 /// Makes the request the one that the upstream receives.

@@ -1,5 +1,6 @@
 //! Pages of other origins.
 
+use axum::body::Body;
 use axum::http::HeaderValue;
 
 use crate::stub;
@@ -41,6 +42,30 @@ async fn preflight_is_the_upstreams_and_added_origins_are_the_gateways() {
 
     let response = from(&gateway, "https://evil.example", "OPTIONS", "").await;
     assert_eq!((response.status, response.header(allowed)), (204, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_reaches_the_upstream_without_query_body_and_its_length() {
+    let (upstream, _) = stub::first().await;
+    let gateway = Gateway::start(upstream);
+    let mut request = request(gateway.address, "OPTIONS", "/config?directory=/tmp/evil", "");
+    *request.body_mut() = Body::from("the length of this would cover the next request");
+    for (name, value) in [
+        ("origin", "http://localhost:3000"),
+        ("access-control-request-method", "POST"),
+        ("x-opencode-directory", "/tmp/evil"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let response = send(request).await;
+    assert_eq!((response.status, response.header("x-target")), (204, Some("/config")));
+    assert_eq!(
+        response.header("x-headers"),
+        Some(
+            "access-control-request-method forwarded host origin via x-forwarded-for \
+             x-forwarded-host x-forwarded-proto"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -312,6 +312,35 @@ async fn browsers_fetch_icons_and_assets_without_a_token_and_the_upstream_gets_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn request_without_a_token_decides_nothing_but_its_path() {
+    let (upstream, _) = stub::first().await;
+    let gateway = Gateway::start(upstream);
+    let token = &gateway.token;
+    let target = format!("/assets/echo?directory=/tmp/evil&auth_token={token}");
+    let mut request = request(gateway.address, "GET", &target, &basic(token));
+    *request.body_mut() = Body::from("GET /config HTTP/1.1\r\n\r\n");
+    let link = format!("http://{}/?auth_token={token}", gateway.address);
+    for (name, value) in [
+        ("referer", &*link),
+        ("sec-websocket-protocol", &format!("bearer, {token}")),
+        ("x-opencode-directory", "/tmp/evil"),
+        ("cookie", "a=1"),
+        ("if-none-match", "\"etag\""),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let response = send(request).await;
+    assert_eq!(response.status, 200);
+    let echo = response.json();
+    assert_eq!((&echo["target"], &echo["body"]), (&json!("/assets/echo"), &json!("")));
+    assert_eq!(received(&echo, "if-none-match"), ["\"etag\""]);
+    assert!(!echo.to_string().contains(token) && !echo.to_string().contains("evil"), "{echo}");
+    for name in ["cookie", "content-length", "referer"] {
+        assert_eq!(received(&echo, name), [""; 0], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn web_page_of_the_first_generation_takes_read_alone() {
     let (upstream, _) = stub::first().await;
     let gateway = Gateway::start(upstream);

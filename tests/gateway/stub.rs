@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
 use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{any, get, post};
@@ -96,6 +96,7 @@ fn routes(base: &str) -> Router<Open> {
         .route(&at("/pty/{id}/connect-token"), post(ticket))
         .route(&at("/pty/{id}/connect"), get(terminal))
         .route(&at("/assets/index.js"), get(async || "export {}"))
+        .route(&at("/assets/echo"), any(echo))
         .route(&at("/site.webmanifest"), get(async || "{}"))
 }
 
@@ -103,7 +104,7 @@ async fn guard(request: Request, next: Next) -> Response {
     let headers = request.headers();
     if request.method() == "OPTIONS" {
         assert!(!headers.contains_key(AUTHORIZATION), "a preflight has no credential");
-        return preflight(headers);
+        return preflight(request.uri(), headers);
     }
     let has_ticket = request.uri().query().is_some_and(|query| query.contains("ticket=one-time"));
     let password = headers.get(AUTHORIZATION).is_some_and(|value| *value == basic(password()));
@@ -119,8 +120,14 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-fn preflight(headers: &HeaderMap) -> Response {
+/// The response says what the request was.
+fn preflight(uri: &Uri, headers: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    for (name, value) in [("x-target", uri.to_string()), ("x-headers", names.join(" "))] {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
     if headers["origin"] == "http://localhost:3000" {
         let headers = response.headers_mut();
         headers.insert(
