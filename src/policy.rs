@@ -365,8 +365,8 @@ impl<Server> Policy<Server> {
 
     /// Limits the directories that a request may name to these and what is under them. A request that
     /// names another one requires all three permissions, and so does one that names two, a relative one,
-    /// or one that can be read in more than one way. A request that names none is not affected: the
-    /// server then uses its own.
+    /// or one that can be read in more than one way; a public route is no exception. A request that names
+    /// none is not affected: the server then uses its own.
     ///
     /// A request names a directory with `directory` or `location[directory]` in its query, or with the
     /// header `x-opencode-directory`. opencode loads the plugins of that directory, so without this limit
@@ -441,7 +441,7 @@ impl<Server> Policy<Server> {
     #[must_use]
     pub fn decide<B>(&self, request: &Request<B>) -> Decision {
         let decision = self.decide_path(request.method(), Paths::of(request));
-        if self.directories.is_empty() || decision.requirement == Requirement::Public {
+        if self.directories.is_empty() {
             return decision;
         }
         match self.check_directories(request) {

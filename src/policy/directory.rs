@@ -60,6 +60,8 @@ impl Directories {
             None => None,
         };
         let in_header = match find_in_headers(headers)? {
+            // JavaScript reads a header as Latin-1. Clients encode what is not ASCII.
+            Some(value) if !value.as_bytes().is_ascii() => return Err(Doubt::AmbiguousDirectory),
             Some(value) => Some(decode(value.as_bytes(), in_header)?),
             None => None,
         };

@@ -139,6 +139,8 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
         ("", Some("/srv/x"), None),
         ("", Some("%2Fsrv%2Fx"), None),
         ("?directory=/srv/x", Some("/srv/x"), None),
+        ("", Some("/srv/x/%C3%A9"), None),
+        ("", Some("/srv/x/é"), Some("ambiguous directory")),
         ("?directory=/tmp", None, Some(outside)),
         ("?directory=/home/me/workshop", None, Some(outside)),
         ("?directory=/", None, Some(outside)),
@@ -169,6 +171,11 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
         let required = if expected.is_some() { ALL } else { READ };
         assert_eq!(decision.requirement, Requirement::Permissions(required), "{query} {header:?}");
     }
+    // A public route loads the plugins of a directory as any other.
+    let policy = policy.public(Method::GET, "/assets/{*rest}");
+    assert_public(&policy, "GET", "/assets/a.js", true);
+    assert_public(&policy, "GET", "/assets/a.js?v=1&directory=/srv/x", true);
+    assert_public(&policy, "GET", "/assets/a.js?directory=/tmp", false);
     for directory in ["work", "", "/a/../b", "/a//b", "C:\\work", "/a%2fb"] {
         assert!(Policy::opencode().try_directories([directory]).is_err(), "{directory}");
     }
