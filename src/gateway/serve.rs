@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -59,7 +60,10 @@ pub(super) async fn serve<S>(
         // An error means that the client is gone, which its own task will see.
         let _ = stream.set_nodelay(true);
         let front = Arc::clone(&front);
+        let has_request = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&has_request);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            seen.store(true, Ordering::Relaxed);
             let front = Arc::clone(&front);
             async move { Ok::<_, Infallible>(front.respond(request.map(Body::new), client.ip()).await) }
         });
@@ -67,11 +71,28 @@ pub(super) async fn serve<S>(
             builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         // A connection fails when its client breaks the protocol or goes away: its own affair.
         let connection = graceful.watch(connection);
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move {
+            drop(unless_silent(connection, HEAD_TIMEOUT, &has_request).await);
+        });
     }
     drop(listener);
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way and have been cut off");
+    }
+}
+
+/// Gives a connection up that has no request within the limit. hyper-util waits without one for the first
+/// bytes, which tell it the version of HTTP.
+async fn unless_silent<C: Future>(
+    connection: C,
+    limit: Duration,
+    has_request: &AtomicBool,
+) -> Option<C::Output> {
+    let mut connection = std::pin::pin!(connection);
+    match timeout(limit, &mut connection).await {
+        Ok(ended) => Some(ended),
+        Err(_) if has_request.load(Ordering::Relaxed) => Some(connection.await),
+        Err(_) => None,
     }
 }
 
@@ -80,5 +101,23 @@ async fn wait_after(error: &io::Error) {
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::error!(%error, "failed to accept a connection");
         sleep(EXHAUSTED).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_connection_is_given_up_and_a_slow_one_is_not() {
+        let limit = Duration::from_millis(5);
+        let answered = || async {
+            sleep(limit * 4).await;
+            "served"
+        };
+        let seen = AtomicBool::new(true);
+        assert_eq!(unless_silent(answered(), limit, &seen).await, Some("served"));
+        let silent = AtomicBool::new(false);
+        assert_eq!(unless_silent(answered(), limit, &silent).await, None);
     }
 }
