@@ -7,8 +7,7 @@ use std::path::Path;
 
 use opencode_auth::{Token, TokenDigest};
 
-/// Writes a store with this many tokens that expire in the year 9999, in the place of what is there, and
-/// answers one of them.
+/// Replaces the file with a store of this many tokens that expire in the year 9999. Returns one of them.
 pub fn write(path: &Path, tokens: usize) -> Token {
     let token = Token::generate().unwrap();
     replace(path, &text(tokens, &token));

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_and_tokens_are_not_shown() {
+    fn control_characters_are_escaped_and_tokens_redacted() {
         for (path, expected, pasted) in [
             ("/a b/é漢", "/a b/é漢", "rm '/a b/é漢'"),
             ("/it's", "/it's", r"rm '/it'\''s'"),

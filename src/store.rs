@@ -140,7 +140,7 @@ impl fmt::Debug for Lookup {
     }
 }
 
-/// The store could not tell whether a token is valid. A request is then answered 503.
+/// The store could not tell whether a token is valid. The response to the request is 503.
 ///
 /// It shows the error that it was made of, as [`std::io::Error`] does. Clones are cheap: every request
 /// that waits for the same refresh gets the same error.

@@ -30,9 +30,9 @@ fn requests_see_each_replacement_of_a_large_store_and_the_runtime_goes_on() {
     assert!(late * 20 < figures.delays.len(), "{late} of {}", figures.delays.len());
 }
 
-/// Whoever listens to events may be slow, or may look a token up himself.
+/// A subscriber to events may be slow, or may look a token up.
 #[test]
-fn a_change_of_state_is_announced_when_nobody_waits_for_the_look_any_more() {
+fn a_change_of_state_is_announced_when_no_request_waits_for_the_refresh() {
     static HEARD: AtomicBool = AtomicBool::new(false);
     struct LooksUp(FileTokenStore, TokenDigest);
 

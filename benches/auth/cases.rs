@@ -127,7 +127,7 @@ fn requests(stores: &[(&str, Token, FileTokenStore)]) -> Vec<Case> {
     cases
 }
 
-/// The same request with its token in each of the places, all of which are switched on.
+/// The same request with its token in each place. All places are switched on.
 fn carriers((_, token, store): &(&str, Token, FileTokenStore)) -> Vec<Case> {
     let secret = token.expose_secret();
     let basic = STANDARD.encode(format!("opencode:{secret}"));

@@ -108,7 +108,7 @@ impl CredentialSources {
         self
     }
 
-    /// Whether a browser's login dialog can be answered.
+    /// Whether a browser's login dialog helps.
     pub(crate) const fn accepts_basic(&self) -> bool {
         self.basic
     }

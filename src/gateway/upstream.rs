@@ -120,7 +120,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the upstream answers a health check. Callers at the same time share one.
+    /// Whether the upstream responds to a health check. Concurrent callers share one.
     pub(super) async fn answers(&self) -> bool {
         let mut health = self.health.lock().await;
         if let Some((checked, answers)) = *health

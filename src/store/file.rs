@@ -148,7 +148,7 @@ impl FileTokenStore {
         &self.path
     }
 
-    /// Creates a token. The answer holds the only copy of its secret.
+    /// Creates a token. The result contains the only copy of its secret.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a store that keeps its records in memory answers with, and for how long.
+//! The records of a store, kept in memory, and how long they may decide requests.
 
 use std::fmt;
 use std::future::{Future as _, poll_fn};
@@ -22,7 +22,7 @@ const WAIT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The newest records of a store, kept in memory under a lease.
 ///
-/// It answers every look-up from memory and keeps one promise:
+/// Every look-up is served from memory, with one promise:
 ///
 /// > A snapshot may decide a request if and only if the refresh that produced it began no earlier than
 /// > the request's start minus the lease.
@@ -302,7 +302,7 @@ impl Shared {
                     "token store cannot be read: requests with a token are answered 503"
                 );
             }
-            // Whoever opened the store learns what the first refresh found.
+            // The caller that opened the store gets the result of the first refresh.
             _ => {}
         }
     }

@@ -33,7 +33,7 @@ pub struct Outcome {
     pub report: Option<String>,
 }
 
-/// Runs a change by itself, and answers its report.
+/// Runs a change without the tracer and returns its report.
 pub fn run_untraced(change: &str, store: &Path) -> String {
     let mut command = Command::new(env::current_exe().unwrap());
     let output = command.env(CHANGE, change).env(STORE, store).output().unwrap();

@@ -191,7 +191,7 @@ async fn no_spelling_of_a_path_reaches_a_route_that_the_token_may_not_use() {
                 }
                 for method in ["GET", "POST"] {
                     for (granted, token) in &tokens {
-                        let answer = send(&app, bearer(method, &path, token)).await;
+                        let response = send(&app, bearer(method, &path, token)).await;
                         let marks = marks.take();
                         for mark in &marks {
                             assert!(
@@ -199,7 +199,7 @@ async fn no_spelling_of_a_path_reaches_a_route_that_the_token_may_not_use() {
                                 "{shape}: {method} {path} with {granted:?} ran {mark:?}"
                             );
                         }
-                        match answer.status.as_u16() {
+                        match response.status.as_u16() {
                             403 => refused += 1,
                             200 => reached += marks.len(),
                             404 | 405 => assert!(marks.is_empty()),
@@ -261,10 +261,10 @@ async fn headers_that_proxies_route_by_are_ignored() {
             request.headers_mut().insert(header, HeaderValue::from_static("/global/health"));
             request
         };
-        let answer = send(&app, with(bearer("GET", "/session", &read))).await;
-        assert_eq!(answer.status, 403, "{header}");
-        let answer = send(&app, with(request("GET", "/config"))).await;
-        assert_eq!(answer.status, 401, "{header}");
+        let response = send(&app, with(bearer("GET", "/session", &read))).await;
+        assert_eq!(response.status, 403, "{header}");
+        let response = send(&app, with(request("GET", "/config"))).await;
+        assert_eq!(response.status, 401, "{header}");
         assert!(marks.take().is_empty());
     }
 }

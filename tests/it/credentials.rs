@@ -66,10 +66,10 @@ async fn only_one_well_formed_bearer_token_is_credentials() {
         (format!(" Bearer {token}"), 401, absent),
         (format!("Token {token}"), 401, absent),
     ] {
-        let answer = send(&app, authorized("GET", "/config", &authorization)).await;
+        let response = send(&app, authorized("GET", "/config", &authorization)).await;
         let shown: String = authorization.chars().take(60).collect();
-        assert_eq!(answer.status, status, "{shown}");
-        assert_eq!(answer.header("www-authenticate"), challenge, "{shown}");
+        assert_eq!(response.status, status, "{shown}");
+        assert_eq!(response.header("www-authenticate"), challenge, "{shown}");
         assert_eq!(marks.take().len(), usize::from(status == 200), "{shown}");
     }
 }
@@ -98,10 +98,10 @@ async fn two_authorization_headers_and_bytes_that_are_no_text_are_malformed() {
             let value = HeaderValue::from_bytes(value).unwrap();
             request.headers_mut().append("authorization", value);
         }
-        let answer = send(&app, request).await;
-        assert_eq!(answer.status, 401, "{values:?}");
+        let response = send(&app, request).await;
+        assert_eq!(response.status, 401, "{values:?}");
         assert_eq!(
-            answer.header("www-authenticate"),
+            response.header("www-authenticate"),
             Some(r#"Bearer realm="opencode", error="invalid_token""#)
         );
         assert!(marks.take().is_empty());
@@ -127,9 +127,9 @@ async fn a_token_elsewhere_is_no_credentials() {
     ] {
         let mut request = request("GET", &format!("/config?access_token={token}&token={token}"));
         request.headers_mut().insert(header, value.parse().unwrap());
-        let answer = send(&app, request).await;
-        assert_eq!(answer.status, 401, "{header}");
-        assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer realm="opencode""#));
+        let response = send(&app, request).await;
+        assert_eq!(response.status, 401, "{header}");
+        assert_eq!(response.header("www-authenticate"), Some(r#"Bearer realm="opencode""#));
     }
     assert!(marks.take().is_empty());
 }

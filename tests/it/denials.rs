@@ -11,15 +11,15 @@ use serde_json::json;
 use time::macros::utc_datetime;
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, authorized, bearer, request, send, store_with};
+use crate::support::{Received, authorized, bearer, request, send, store_with};
 
 fn guard(layer: AuthLayer<MemoryTokenStore>) -> Router {
     Router::new().route("/{*path}", any(|| async { "reached" })).layer(layer)
 }
 
-/// Every header of an answer, in alphabetical order.
-fn headers(answer: &Answer) -> Vec<(&str, &str)> {
-    let mut headers: Vec<_> = answer
+/// Every header of a response, in alphabetical order.
+fn headers(response: &Received) -> Vec<(&str, &str)> {
+    let mut headers: Vec<_> = response
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
@@ -29,11 +29,11 @@ fn headers(answer: &Answer) -> Vec<(&str, &str)> {
 }
 
 #[track_caller]
-fn assert_denied(answer: &Answer, status: u16, challenge: &str, body: &str) {
+fn assert_denied(response: &Received, status: u16, challenge: &str, body: &str) {
     let length = body.len().to_string();
-    assert_eq!(answer.status, status);
+    assert_eq!(response.status, status);
     assert_eq!(
-        headers(answer),
+        headers(response),
         [
             ("cache-control", "no-store"),
             ("content-length", &*length),
@@ -41,7 +41,7 @@ fn assert_denied(answer: &Answer, status: u16, challenge: &str, body: &str) {
             ("www-authenticate", challenge),
         ]
     );
-    assert_eq!(answer.body, body);
+    assert_eq!(response.body, body);
 }
 
 const INVALID: &str = r#"Bearer realm="opencode", error="invalid_token""#;
@@ -61,9 +61,9 @@ async fn absent_credentials_are_told_how_to_get_some() {
             None => request("GET", "/config"),
             Some(authorization) => authorized("GET", "/config", authorization),
         };
-        let answer = send(&app, request).await;
+        let response = send(&app, request).await;
         assert_denied(
-            &answer,
+            &response,
             401,
             r#"Bearer realm="opencode""#,
             concat!(
@@ -89,9 +89,9 @@ async fn malformed_unknown_and_deleted_tokens_get_the_same_bytes() {
         ("unknown", format!("Bearer {}", unknown.expose_secret())),
         ("deleted", format!("Bearer {}", deleted.expose_secret())),
     ] {
-        let answer = send(&app, authorized("POST", "/session", &authorization)).await;
+        let response = send(&app, authorized("POST", "/session", &authorization)).await;
         eprintln!("{case}");
-        assert_denied(&answer, 401, INVALID, NOT_VALID_BODY);
+        assert_denied(&response, 401, INVALID, NOT_VALID_BODY);
     }
 }
 
@@ -105,18 +105,18 @@ async fn an_expired_token_is_told_so() {
         record.id()
     );
     store.insert(record);
-    let answer = send(&guard(AuthLayer::new(store)), bearer("GET", "/config", &token)).await;
+    let response = send(&guard(AuthLayer::new(store)), bearer("GET", "/config", &token)).await;
     let body = format!(
         r#"{{"name":"UnauthorizedError","_tag":"UnauthorizedError","message":"{message}","data":{{"message":"{message}"}}}}"#
     );
-    assert_denied(&answer, 401, INVALID, &body);
+    assert_denied(&response, 401, INVALID, &body);
 }
 
 const DOUBT: &str = " The server cannot tell what the request does (ambiguous path: empty segment): check its \
                      method and URL before you use a token with more permissions.";
 
 #[tokio::test]
-async fn a_token_that_lacks_a_permission_is_told_which() {
+async fn a_403_names_the_missing_permission() {
     const READ: Permissions = Permissions::READ;
     const WRITE: Permissions = Permissions::WRITE;
     const EXECUTE: Permissions = Permissions::EXECUTE;
@@ -136,7 +136,7 @@ async fn a_token_that_lacks_a_permission_is_told_which() {
         ),
     ] {
         let (store, token) = store_with(granted);
-        let answer = send(&guard(AuthLayer::new(store)), bearer(method, path, &token)).await;
+        let response = send(&guard(AuthLayer::new(store)), bearer(method, path, &token)).await;
         let message = format!(
             "The token does not allow this request: it requires {needs}, and the token lacks {lacks}.{}",
             if path == "//" { DOUBT } else { "" }
@@ -147,7 +147,7 @@ async fn a_token_that_lacks_a_permission_is_told_which() {
         };
         let (required, missing) = (words(scope, " "), words(lacks, " and "));
         assert_denied(
-            &answer,
+            &response,
             403,
             &format!(r#"Bearer realm="opencode", error="insufficient_scope", scope="{scope}""#),
             &format!(
@@ -169,12 +169,12 @@ async fn a_store_that_cannot_tell_is_503_for_tokens_only() {
     let app = guard(AuthLayer::new(store.clone()).policy(policy));
     let unknown = Token::generate().unwrap();
     for token in [&token, &unknown] {
-        let answer = send(&app, bearer("GET", "/config", token)).await;
+        let response = send(&app, bearer("GET", "/config", token)).await;
         let message = "The server cannot read its token store, so it cannot tell whether the token is valid. \
                        Try again later; the server's log has the reason.";
-        assert_eq!(answer.status, 503);
+        assert_eq!(response.status, 503);
         assert_eq!(
-            answer.json(),
+            response.json(),
             json!({
                 "name": "ServiceUnavailableError",
                 "_tag": "ServiceUnavailableError",
@@ -182,9 +182,9 @@ async fn a_store_that_cannot_tell_is_503_for_tokens_only() {
                 "data": { "message": message },
             })
         );
-        let length = answer.body.len().to_string();
+        let length = response.body.len().to_string();
         assert_eq!(
-            headers(&answer),
+            headers(&response),
             [
                 ("cache-control", "no-store"),
                 ("content-length", &*length),
@@ -245,11 +245,11 @@ async fn a_host_may_write_the_body_but_not_the_rest() {
     let layer = AuthLayer::new(MemoryTokenStore::new()).denial_body(|denial| {
         (HeaderValue::from_static("text/plain"), Bytes::from(format!("no: {}", denial.kind())))
     });
-    let answer = send(&guard(layer), request("GET", "/config")).await;
-    assert_eq!(answer.status, 401);
-    assert_eq!(answer.body, "no: credentials_absent");
+    let response = send(&guard(layer), request("GET", "/config")).await;
+    assert_eq!(response.status, 401);
+    assert_eq!(response.body, "no: credentials_absent");
     assert_eq!(
-        headers(&answer),
+        headers(&response),
         [
             ("cache-control", "no-store"),
             ("content-length", "22"),

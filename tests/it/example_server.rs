@@ -80,7 +80,7 @@ impl Server {
         stream
     }
 
-    /// Sends a request and answers all that comes back, head and body.
+    /// Sends a request and returns the whole response, head and body.
     fn exchange(&self, method: &str, path: &str, credentials: Option<&str>, body: &str) -> String {
         let authorization =
             credentials.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
@@ -93,9 +93,9 @@ impl Server {
             body.len(),
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     }
 
     #[cfg(unix)]
@@ -113,8 +113,8 @@ impl Drop for Server {
 }
 
 #[track_caller]
-fn assert_status(answer: &str, expected: &str) {
-    assert_eq!(answer.split(' ').nth(1), Some(expected), "{answer}");
+fn assert_status(response: &str, expected: &str) {
+    assert_eq!(response.split(' ').nth(1), Some(expected), "{response}");
 }
 
 /// How a printed line sends its token.
@@ -145,7 +145,7 @@ fn parse_curl(command: &str) -> (&str, &str, Option<(Scheme, &str)>, &str) {
 }
 
 #[test]
-fn every_printed_curl_line_answers_what_is_said_above_it() {
+fn every_printed_curl_line_does_what_the_line_above_says() {
     let Some(binary) = binary() else { return };
     let server = Server::start(&binary, &[]);
     let tokens = server.tokens();
@@ -163,7 +163,7 @@ fn every_printed_curl_line_answers_what_is_said_above_it() {
 }
 
 #[test]
-fn a_web_socket_needs_execute_and_echoes() {
+fn a_web_socket_requires_execute_and_echoes() {
     let Some(binary) = binary() else { return };
     let server = Server::start(&binary, &[]);
     let upgrade = |token: &str| {
@@ -253,7 +253,7 @@ fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
 }
 
 #[test]
-fn a_store_of_ones_own_gets_one_token_and_only_if_it_holds_none() {
+fn your_own_store_gets_one_token_only_if_it_is_empty() {
     let Some(binary) = binary() else { return };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens.json");
@@ -280,7 +280,7 @@ fn a_store_of_ones_own_gets_one_token_and_only_if_it_holds_none() {
 }
 
 #[test]
-fn what_it_cannot_do_it_says() {
+fn a_failed_start_says_what_to_do() {
     let Some(binary) = binary() else { return };
     let run = |arguments: &[&str]| -> Output {
         Command::new(&binary).args(arguments).env("HOME", "/nonexistent").output().unwrap()

@@ -78,7 +78,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn own_client_gets_in_and_everyone_else_needs_a_token() {
+fn own_client_gets_in_and_everyone_else_must_send_a_token() {
     let Some(binary) = binary() else { return };
     let home = tempfile::tempdir().unwrap();
     let server = Server::start(&binary, home.path());

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::attacks::{PATHS, spelled_out};
 use crate::raw::Server;
-use crate::support::{Answer, permission_sets};
+use crate::support::{Received, permission_sets};
 
 const ABSENT: &str = r#"Bearer realm="opencode""#;
 const INVALID: &str = r#"Bearer realm="opencode", error="invalid_token""#;
@@ -36,7 +36,7 @@ async fn connect(server: &Server) -> SendRequest<Bytes> {
     client
 }
 
-async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Answer {
+async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Received {
     let mut client = client.clone().ready().await.unwrap();
     // A client of a tunnel leaves its side open.
     let ends = request.method() != Method::CONNECT;
@@ -49,7 +49,7 @@ async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Answer {
         body.extend_from_slice(&data);
     }
     let body = String::from_utf8(body).unwrap();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Received { status: parts.status, headers: parts.headers, body }
 }
 
 /// A request with these `authorization` fields.
@@ -108,9 +108,9 @@ async fn an_extended_connect_is_decided_like_any_request() {
     }
     for path in ["/pty", "/pty/1", "/session", "/session/1/message", "/config", "/nowhere"] {
         for (case, authorization, status, challenge) in &rows {
-            let answer = send(&client, web_socket(path, authorization)).await;
-            assert_eq!(answer.status, *status, "{path}, {case}");
-            assert_eq!(answer.header("www-authenticate"), *challenge, "{path}, {case}");
+            let response = send(&client, web_socket(path, authorization)).await;
+            assert_eq!(response.status, *status, "{path}, {case}");
+            assert_eq!(response.header("www-authenticate"), *challenge, "{path}, {case}");
             let marks = server.marks.take();
             assert_eq!(marks.len(), usize::from(*status == 200), "{path}, {case}");
             assert!(marks.iter().all(|mark| mark.method == Method::CONNECT), "{path}, {case}");
@@ -118,9 +118,9 @@ async fn an_extended_connect_is_decided_like_any_request() {
     }
     // The route of a real WebSocket opens one for the same requests.
     for (case, authorization, status, challenge) in &rows {
-        let answer = send(&client, web_socket("/pty/1/connect", authorization)).await;
-        assert_eq!(answer.status, *status, "{case}");
-        assert_eq!(answer.header("www-authenticate"), *challenge, "{case}");
+        let response = send(&client, web_socket("/pty/1/connect", authorization)).await;
+        assert_eq!(response.status, *status, "{case}");
+        assert_eq!(response.header("www-authenticate"), *challenge, "{case}");
     }
     server.assert_alive().await;
 }
@@ -155,16 +155,16 @@ async fn a_request_requires_what_it_requires_over_http_1() {
             ("GET", "//pty", Permissions::ALL),
         ] {
             let case = format!("{method} {path} with {granted:?}");
-            let answer = send(&client, request(method, path, &[bearer(&token)])).await;
+            let response = send(&client, request(method, path, &[bearer(&token)])).await;
             let allowed = granted.contains(needed);
-            let status = answer.status.as_u16();
+            let status = response.status.as_u16();
             assert_eq!(status != 403, allowed, "{case}: {status}");
             // The router may have no route for it.
             assert!([200, 403, 404].contains(&status), "{case}: {status}");
             assert_eq!(server.marks.take().len(), usize::from(status == 200), "{case}");
-            let answer = send(&client, request(method, path, &[])).await;
-            assert_eq!(answer.status, 401, "{case}");
-            assert_eq!(answer.header("www-authenticate"), Some(ABSENT), "{case}");
+            let response = send(&client, request(method, path, &[])).await;
+            assert_eq!(response.status, 401, "{case}");
+            assert_eq!(response.header("www-authenticate"), Some(ABSENT), "{case}");
             assert!(server.marks.take().is_empty(), "{case}");
         }
     }
@@ -189,10 +189,10 @@ async fn only_one_good_token_is_credentials() {
         ("8 KiB", vec![format!("Bearer {}", "A".repeat(8192))], 401, Some(INVALID)),
         ("no scheme", vec![secret.into()], 401, Some(ABSENT)),
     ] {
-        let answer = send(&client, request("GET", "/config", &authorization)).await;
-        assert_eq!(answer.status, status, "{case}");
-        assert_eq!(answer.header("www-authenticate"), challenge, "{case}");
-        assert!(!answer.body.contains(secret), "{case}: the answer repeats the token");
+        let response = send(&client, request("GET", "/config", &authorization)).await;
+        assert_eq!(response.status, status, "{case}");
+        assert_eq!(response.header("www-authenticate"), challenge, "{case}");
+        assert!(!response.body.contains(secret), "{case}: the response repeats the token");
         assert_eq!(server.marks.take().len(), usize::from(status == 200), "{case}");
     }
     server.assert_alive().await;

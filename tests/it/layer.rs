@@ -24,9 +24,9 @@ fn app(store: MemoryTokenStore) -> Router {
 async fn a_valid_token_passes_and_the_handler_sees_the_principal() {
     let (store, token) = store_with(Permissions::READ);
     let app = app(store.clone());
-    let answer = send(&app, bearer("GET", "/config", &token)).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.body, store.list()[0].id().to_string());
+    let response = send(&app, bearer("GET", "/config", &token)).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body, store.list()[0].id().to_string());
 }
 
 #[tokio::test]
@@ -34,10 +34,10 @@ async fn without_a_token_nothing_inside_is_reached() {
     let (store, _token) = store_with(Permissions::ALL);
     let app = app(store);
     for path in ["/config", "/nowhere", "/"] {
-        let answer = send(&app, request("GET", path)).await;
-        assert_eq!(answer.status, 401, "{path}");
-        assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer realm="opencode""#));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let response = send(&app, request("GET", path)).await;
+        assert_eq!(response.status, 401, "{path}");
+        assert_eq!(response.header("www-authenticate"), Some(r#"Bearer realm="opencode""#));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
     }
 }
 
@@ -167,7 +167,7 @@ async fn inside_nest_a_request_requires_what_either_path_requires() {
 }
 
 #[tokio::test]
-async fn outside_its_mount_a_request_needs_everything() {
+async fn a_request_outside_the_mount_requires_all_permissions() {
     let store = MemoryTokenStore::new();
     let marks = Marks::default();
     for mount in ["/api/v1", "api/v1/", "//api//v1"] {
@@ -274,10 +274,10 @@ async fn a_public_route_is_exactly_that_method_and_path() {
         ("GET", "/config", 401),
         ("GET", "/files/x", 401),
     ] {
-        let answer = send(&app, request(method, path)).await;
-        assert_eq!(answer.status.as_u16(), expected, "{method} {path}");
+        let response = send(&app, request(method, path)).await;
+        assert_eq!(response.status.as_u16(), expected, "{method} {path}");
         if expected == 200 {
-            assert_eq!(answer.body, if method == "HEAD" { "" } else { "false false" });
+            assert_eq!(response.body, if method == "HEAD" { "" } else { "false false" });
         }
     }
     // It is not examined: even a valid token makes no principal of it.
@@ -294,7 +294,8 @@ async fn inside_nest_a_route_is_public_by_either_path() {
         let policy = Policy::default().public(Method::GET, public);
         let layer = AuthLayer::new(MemoryTokenStore::new()).policy(policy);
         let inner = Router::new().route("/health", get(|| async {})).layer(layer);
-        let answer = send(&Router::new().nest("/api", inner), request("GET", "/api/health")).await;
-        assert_eq!(answer.status.as_u16(), expected, "{public}");
+        let response =
+            send(&Router::new().nest("/api", inner), request("GET", "/api/health")).await;
+        assert_eq!(response.status.as_u16(), expected, "{public}");
     }
 }

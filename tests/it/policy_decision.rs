@@ -117,7 +117,7 @@ fn a_path_that_was_nested_under_a_parameter_says_nothing_of_the_rest() {
 }
 
 #[test]
-fn a_path_that_was_changed_after_nest_is_not_what_nest_made() {
+fn a_path_that_was_changed_after_nest_is_not_trusted() {
     let mounted = Policy::default().mount("/api").public(Method::GET, "/api");
     for (original, changed, required) in [
         ("/api/config", "/config", "read"),
@@ -143,7 +143,7 @@ fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
 }
 
 #[test]
-fn an_interactive_pattern_protects_what_lies_above_it() {
+fn an_interactive_pattern_protects_the_paths_above_it() {
     for pattern in [
         "/project/{id}/pty",
         "/project/:id/pty",

@@ -136,7 +136,7 @@ async fn an_unknown_operation_is_not_opened_by_the_path_before_nest() {
 }
 
 #[tokio::test]
-async fn a_path_that_something_else_rewrote_is_not_believed() {
+async fn a_path_that_something_else_rewrote_is_not_trusted() {
     async fn rewrite(mut request: Request) -> Request {
         *request.uri_mut() = "/global/health".parse().unwrap();
         request
@@ -175,7 +175,7 @@ async fn an_interactive_prefix_counts_wherever_nest_removed_it() {
 
 /// The documentation says so: `Router::layer` guards what is there at that moment.
 #[tokio::test]
-async fn what_is_added_after_the_layer_is_open() {
+async fn routes_added_after_the_layer_are_open() {
     let (store, _) = store_with(READ);
     let guarded =
         || Router::new().route("/config", get("config")).layer(AuthLayer::new(store.clone()));

@@ -126,7 +126,7 @@ proptest! {
 
     /// All that a request needs is decided by its set: more permissions never turn a yes into a no.
     #[test]
-    fn a_permission_more_never_turns_an_allow_into_a_refusal(
+    fn another_permission_never_turns_an_allow_into_a_denial(
         policy in policy(), method in method(), path in path(),
         granted in permissions(), more in permissions(),
     ) {
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn an_interactive_prefix_more_never_lowers_what_a_request_needs(
+    fn another_interactive_prefix_never_lowers_what_a_request_requires(
         policy in policy(), prefix in path(), method in method(), path in path(),
         original in prop::option::of(path()),
     ) {
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn a_path_that_some_reader_takes_to_an_interactive_route_needs_execute(
+    fn a_path_that_any_router_could_match_to_an_interactive_route_requires_execute(
         method in method(), path in path(),
     ) {
         if let Some(needed) = needed(&Policy::default(), &method, &path) {
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn public_is_exactly_what_was_said(path in path(), other in path(), method in method()) {
+    fn only_the_given_routes_are_public(path in path(), other in path(), method in method()) {
         let Ok(policy) = Policy::default().try_public(Method::GET, &path) else { return Ok(()) };
         if let Some(request) = request(&method, &other) {
             let is_public = policy.decide(&request).requirement == Requirement::Public;

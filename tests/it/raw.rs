@@ -71,8 +71,8 @@ impl Drop for Server {
     }
 }
 
-fn status_of(answer: &str) -> u16 {
-    let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+fn status_of(response: &str) -> u16 {
+    let status = response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
     status.map_or(0, |status| status.parse().unwrap())
 }
 
@@ -219,9 +219,9 @@ async fn only_one_good_token_in_one_header_is_credentials() {
         let mut sent = b"GET /config HTTP/1.1\r\nHost: h\r\nConnection: close\r\n".to_vec();
         sent.extend_from_slice(&headers);
         sent.extend_from_slice(b"\r\n");
-        let answer = server.exchange(&sent).await;
-        assert!(expected.contains(&status_of(&answer)), "{case}: {answer}");
-        assert!(!answer.contains(token), "{case}: the answer repeats the token");
+        let response = server.exchange(&sent).await;
+        assert!(expected.contains(&status_of(&response)), "{case}: {response}");
+        assert!(!response.contains(token), "{case}: the response repeats the token");
         let marks = server.marks.take();
         assert_eq!(marks.len(), usize::from(expected == [200]), "{case}");
         server.assert_alive().await;
@@ -252,8 +252,8 @@ async fn an_upgrade_is_decided_like_any_request() {
          Connection: close\r\nAuthorization: Bearer {}\r\n\r\n",
         server.read.expose_secret()
     );
-    let answer = server.exchange(smuggled.as_bytes()).await;
-    assert_eq!(status_of(&answer), 401, "{answer}");
+    let response = server.exchange(smuggled.as_bytes()).await;
+    assert_eq!(status_of(&response), 401, "{response}");
     for mark in server.marks.take() {
         assert!(Permissions::READ.contains(mark.needed()), "{mark:?}");
     }
@@ -275,8 +275,8 @@ async fn an_endless_body_of_a_denied_request_is_not_waited_for() {
     let head = b"POST /session HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n";
     stream.write_all(head).await.unwrap();
     let mut received = [0; 12];
-    let answer = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut received));
-    answer.await.expect("the response waits for the body").unwrap();
+    let response = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut received));
+    response.await.expect("the response waits for the body").unwrap();
     assert_eq!(status_of(&String::from_utf8_lossy(&received)), 401);
     server.assert_alive().await;
 }
@@ -303,10 +303,10 @@ async fn methods_of_all_kinds_are_decided() {
         ("G\0T", 400),
         ("", 400),
     ] {
-        let answer = server.exchange(&raw(method, b"/config", &token)).await;
+        let response = server.exchange(&raw(method, b"/config", &token)).await;
         // `CONNECT` takes an authority, so hyper may reject the path.
         let expected = if method == "CONNECT" { &[400, 403][..] } else { &[expected] };
-        assert!(expected.contains(&status_of(&answer)), "{method}: {answer}");
+        assert!(expected.contains(&status_of(&response)), "{method}: {response}");
         let reached = usize::from(expected == [200]);
         assert_eq!(server.marks.take().len(), reached, "{method}");
     }

@@ -155,7 +155,7 @@ async fn no_log_and_no_response_contains_a_token() {
 }
 
 #[test]
-fn the_file_holds_digests_only() {
+fn the_file_contains_only_digests() {
     let directory = tempfile::tempdir().unwrap();
     let store = FileTokenStore::open(directory.path().join("auth-tokens.json")).unwrap();
     let first = store.create(NewToken::new().name("first")).unwrap();

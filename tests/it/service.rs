@@ -20,7 +20,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::support::{bearer, request, send, store_with};
 
-/// A service of which each value must be polled ready before it is called; a clone is not ready.
+/// A service that must be polled ready before it is called. A clone is not ready.
 #[derive(Default)]
 struct Picky {
     is_ready: bool,
@@ -218,8 +218,8 @@ async fn the_token_is_removed_from_an_allowed_request_unless_the_host_forwards_i
         for (forward, expected) in [(false, "[]"), (true, "[true]")] {
             let mut request = bearer("GET", "/config", &token);
             request.headers_mut().insert("x-api-key", "stays".parse().unwrap());
-            let answer = send(&app(forward), request).await;
-            assert_eq!((answer.status.as_u16(), &*answer.body), (200, expected));
+            let response = send(&app(forward), request).await;
+            assert_eq!((response.status.as_u16(), &*response.body), (200, expected));
         }
     }
 }
@@ -253,16 +253,16 @@ async fn a_handler_without_the_layer_says_what_is_missing() {
     let app: Router = Router::new()
         .route("/must", get(|principal: Principal| async move { principal.id().to_string() }))
         .route("/may", get(|principal: Option<Principal>| async move { format!("{principal:?}") }));
-    let answer = send(&app, request("GET", "/must")).await;
-    assert_eq!(answer.status, 500);
+    let response = send(&app, request("GET", "/must")).await;
+    assert_eq!(response.status, 500);
     assert_eq!(
-        answer.body,
+        response.body,
         "this handler takes a `Principal`, but no `opencode_auth::AuthLayer` has allowed the request: \
          wrap the router in the layer, or take `Option<Principal>` on a public route"
     );
-    assert_eq!(answer.body, PrincipalMissing.to_string());
-    let answer = send(&app, request("GET", "/may")).await;
-    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "None"));
+    assert_eq!(response.body, PrincipalMissing.to_string());
+    let response = send(&app, request("GET", "/may")).await;
+    assert_eq!((response.status.as_u16(), &*response.body), (200, "None"));
 }
 
 #[tokio::test]
@@ -282,8 +282,11 @@ async fn a_principal_shows_the_token_without_its_secret() {
         }),
     );
     let app = app.layer(AuthLayer::new(store.clone()));
-    let answer = send(&app, bearer("GET", "/config", &token)).await;
-    assert_eq!(answer.body, format!("{} Some(\"ci\") {{Read, Write}} true", store.list()[0].id()));
+    let response = send(&app, bearer("GET", "/config", &token)).await;
+    assert_eq!(
+        response.body,
+        format!("{} Some(\"ci\") {{Read, Write}} true", store.list()[0].id())
+    );
 }
 
 #[test]

@@ -133,7 +133,7 @@ async fn a_stream_ends_when_its_token_expires() {
 }
 
 #[tokio::test]
-async fn a_hand_edit_ends_the_streams_that_need_what_it_takes() {
+async fn a_manual_edit_ends_the_streams_that_require_a_removed_permission() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("auth-tokens.json");
     let store = FileTokenStore::open(&path).unwrap();
@@ -180,7 +180,7 @@ async fn a_store_that_cannot_tell_ends_nothing_until_it_can() {
     ends(&mut body).await;
 }
 
-/// A store that counts its look-ups, answers late, and panics if it is told to.
+/// A store that counts its look-ups, responds late, and panics if it is told to.
 #[derive(Clone)]
 struct Odd {
     store: MemoryTokenStore,

@@ -1,4 +1,4 @@
-//! What several modules need: stores, requests, and answers taken apart.
+//! What several modules share: stores, requests and received responses.
 
 #[cfg(target_os = "linux")]
 pub mod hammer;
@@ -84,15 +84,15 @@ pub fn authorized(method: &str, path: &str, authorization: &str) -> Request<Body
     request
 }
 
-/// An answer, taken apart.
+/// A response that was received: its status, headers and body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Received {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
 }
 
-impl Answer {
+impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -104,7 +104,7 @@ impl Answer {
 }
 
 /// Sends one request to a clone of the service.
-pub async fn send<S>(service: &S, request: Request<Body>) -> Answer
+pub async fn send<S>(service: &S, request: Request<Body>) -> Received
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone,
     S::Error: std::fmt::Debug,
@@ -112,7 +112,7 @@ where
     let response = service.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer {
+    Received {
         status: parts.status,
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),

@@ -118,7 +118,7 @@ fn cases(store: &MemoryTokenStore) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn every_request_is_answered_as_the_table_says() {
+async fn every_request_gets_the_response_in_the_table() {
     let store = MemoryTokenStore::new();
     let cases = cases(&store);
     let marks = Marks::default();
@@ -132,7 +132,7 @@ async fn every_request_is_answered_as_the_table_says() {
                     Some(authorization) => authorized(method, path, authorization),
                     None => request(method, path),
                 };
-                let answer = send(&app, request).await;
+                let response = send(&app, request).await;
                 let marks = marks.take();
                 let context = format!("{method} {path}, {state:?} token of {granted:?}");
 
@@ -146,11 +146,11 @@ async fn every_request_is_answered_as_the_table_says() {
                     | State::Absent => 401,
                 };
                 if expected == 0 {
-                    assert!(![401, 403, 503].contains(&answer.status.as_u16()), "{context}");
+                    assert!(![401, 403, 503].contains(&response.status.as_u16()), "{context}");
                     assert_eq!(marks.len(), 1, "{context}");
                     seen[0] += 1;
                 } else {
-                    assert_eq!(answer.status, expected, "{context}");
+                    assert_eq!(response.status, expected, "{context}");
                     assert!(marks.is_empty(), "{context}");
                     seen[if expected == 403 { 1 } else { 2 }] += 1;
                 }
@@ -175,7 +175,7 @@ fn there_is_no_token_without_permissions() {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_from_the_second_at_which_it_expires() {
+async fn a_token_is_denied_from_the_second_of_its_expiry() {
     let marks = Marks::default();
     let store = MemoryTokenStore::new();
     let app: Router = routes(&marks).layer(AuthLayer::new(store.clone()));
@@ -189,7 +189,7 @@ async fn a_token_is_refused_from_the_second_at_which_it_expires() {
     };
     for (seconds, status, reached) in [(0, 401, 0), (-1, 401, 0), (60, 200, 1)] {
         let token = issue(now + Duration::seconds(seconds));
-        let answer = send(&app, crate::support::bearer("GET", "/config", &token)).await;
-        assert_eq!((answer.status.as_u16(), marks.take().len()), (status, reached), "{seconds}");
+        let response = send(&app, crate::support::bearer("GET", "/config", &token)).await;
+        assert_eq!((response.status.as_u16(), marks.take().len()), (status, reached), "{seconds}");
     }
 }

@@ -112,7 +112,7 @@ fn chunks(count: usize) -> (Body, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_denied_body_is_read_up_to_a_limit() {
+async fn the_rest_of_a_denied_body_is_read_up_to_a_limit() {
     let layer = || AuthLayer::new(MemoryTokenStore::new());
     let limited = |bytes| layer().denial_drain(bytes, Duration::from_secs(1));
     for (case, layer, sent, headers, read, closes) in [

@@ -253,7 +253,7 @@ fn a_record_is_expired_from_its_second_on() {
 }
 
 #[test]
-fn an_invalid_token_is_refused_and_nothing_is_created() {
+fn an_invalid_new_token_is_an_error_and_nothing_is_created() {
     let store = MemoryTokenStore::new();
     let at = |time| NewToken::new().expires(Expiry::At(time));
     let name = |name: &str| NewToken::new().name(name);
@@ -438,7 +438,7 @@ fn a_rotation_revives_an_expired_token_only_with_a_new_expiry() {
 }
 
 #[test]
-fn a_name_that_holds_a_token_is_not_shown() {
+fn a_name_that_contains_a_token_is_redacted() {
     let record = record("oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw", "aaaaaaaaaaaa", 1);
     assert_eq!(record.name(), Some("<contains a token>"));
     assert!(!serde_json::to_string(&record).unwrap().contains("oct_"));

@@ -85,7 +85,7 @@ async fn realms_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn what_may_be_a_token_is_not_sent_to_the_database() {
+async fn text_that_may_be_a_token_is_not_sent_to_the_database() {
     let cluster = shared_cluster!();
     let store = open(&cluster.url(&cluster.realm(LEASE).await)).await;
     let token = create(&store, "ci").await;

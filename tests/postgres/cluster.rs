@@ -110,7 +110,7 @@ impl Cluster {
         fs::write(self.data().join("postgresql.conf"), configuration).unwrap();
     }
 
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it responds.
     pub(crate) fn launch(&self) {
         let log = self.directory.join("log");
         // The shell ends the server when this process ends, however it ends: its standard input closes.

@@ -69,7 +69,7 @@ async fn a_row_that_is_no_token_is_not_passed_over() {
 }
 
 #[tokio::test]
-async fn what_no_token_can_be_is_refused_by_the_tables() {
+async fn the_tables_reject_impossible_tokens() {
     let cluster = shared_cluster!();
     let database = cluster.realm(LEASE).await;
     let store = open(&cluster.url(&database)).await;

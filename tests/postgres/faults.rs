@@ -98,7 +98,7 @@ async fn a_crash_and_a_later_start_are_survived() {
 }
 
 #[tokio::test]
-async fn servers_follow_a_failover_and_do_not_believe_a_replica() {
+async fn servers_follow_a_failover_and_do_not_trust_a_replica() {
     let primary = own_cluster!();
     let database = primary.realm(LEASE).await;
     let standby = primary.standby();

@@ -43,7 +43,7 @@ async fn a_lost_commit_has_one_of_three_outcomes() {
 }
 
 #[tokio::test]
-async fn a_lost_commit_that_nobody_can_look_after_is_unknown() {
+async fn a_lost_commit_that_cannot_be_checked_is_unknown() {
     let cluster = shared_cluster!();
     let url = cluster.url(&cluster.realm(LEASE).await);
     let proxy = Proxy::to(cluster.port).await;

@@ -73,7 +73,7 @@ async fn serve(client: TcpStream, port: u16, mode: Arc<AtomicU8>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let mut asked = vec![0; 65536];
-    let mut answered = vec![0; 65536];
+    let mut received = vec![0; 65536];
     loop {
         tokio::select! {
             read = from_client.read(&mut asked) => {
@@ -87,8 +87,8 @@ async fn serve(client: TcpStream, port: u16, mode: Arc<AtomicU8>) {
                     }
                     Mode::CloseAfterCommit if is_commit => {
                         to_server.write_all(&asked[..read]).await.unwrap();
-                        // Its answer shows that it is done, and goes nowhere.
-                        let _ = from_server.read(&mut answered).await;
+                        // The response shows that the commit is done. It is dropped.
+                        let _ = from_server.read(&mut received).await;
                         mode.store(Mode::Forward as u8, Ordering::SeqCst);
                         return;
                     }
@@ -101,10 +101,10 @@ async fn serve(client: TcpStream, port: u16, mode: Arc<AtomicU8>) {
                 }
                 if to_server.write_all(&asked[..read]).await.is_err() { return }
             }
-            read = from_server.read(&mut answered) => {
+            read = from_server.read(&mut received) => {
                 let Ok(read @ 1..) = read else { return };
                 if current() == Mode::Swallow { continue }
-                if to_client.write_all(&answered[..read]).await.is_err() { return }
+                if to_client.write_all(&received[..read]).await.is_err() { return }
             }
         }
     }

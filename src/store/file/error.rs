@@ -87,9 +87,9 @@ pub enum FileStoreError {
         /// The store's file.
         path: PathBuf,
     },
-    /// The open file is not the store any more: it was deleted or replaced, but the path still leads to
+    /// The open file is no longer the store: it was deleted or replaced, but the path still points to
     /// it. This happens to a file that is mounted by itself.
-    #[error("failed to use the token store `{}`: this file was deleted or replaced, and the path still leads to it; if the file is mounted by itself, mount its directory instead", escape_path(.path))]
+    #[error("failed to use the token store `{}`: this file was deleted or replaced, and the path still points to it; if the file is mounted by itself, mount its directory instead", escape_path(.path))]
     Detached {
         /// The store's file.
         path: PathBuf,
@@ -117,7 +117,7 @@ pub enum FileStoreError {
         problem: TrustProblem,
     },
     /// During a change, the file, the lock's file or a link to one of them was moved or replaced.
-    #[error("failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again", escape_path(.path))]
+    #[error("failed to use `{}`: it, or a link that points to it, was moved or replaced meanwhile; try again", escape_path(.path))]
     Moved {
         /// The store's file, or the lock's.
         path: PathBuf,
@@ -203,7 +203,7 @@ pub enum TrustProblem {
         /// The file or directory.
         path: PathBuf,
     },
-    /// A symbolic link that leads to the file belongs to a user who is neither this process's user nor
+    /// A symbolic link that points to the file belongs to a user who is neither this process's user nor
     /// root.
     ForeignLink {
         /// The link.
@@ -248,7 +248,7 @@ impl fmt::Display for TrustProblem {
             // No `chown`: it would give away the file that the link points to.
             Self::ForeignLink { path, owner } => write!(
                 f,
-                "`{}` is a link that user {owner} made; see where it leads: {}; then remove it",
+                "`{}` is a link that user {owner} made; see where it points: {}; then remove it",
                 escape_path(path),
                 command("ls -l", path),
             ),

@@ -14,8 +14,8 @@ const CONFIG_VARIABLE: &str = "XDG_CONFIG_HOME";
 const FILE: &str = "opencode/auth-tokens.json";
 
 /// `$OPENCODE_AUTH_TOKENS`, else `$XDG_CONFIG_HOME/opencode/auth-tokens.json`, else
-/// `~/.config/opencode/auth-tokens.json`, on every platform: that is where opencode itself looks.
-/// (`dirs::config_dir` answers differently on macOS and Windows.)
+/// `~/.config/opencode/auth-tokens.json`, on every platform, because opencode uses the same directory.
+/// (`dirs::config_dir` returns another one on macOS and Windows.)
 pub(crate) fn default_path() -> Result<PathBuf, FileStoreError> {
     absolute_path(&locate(env::var_os, dirs::home_dir())?)
 }

@@ -1,8 +1,8 @@
 //! Reading a store's file again, for the requests that a server decides.
 //!
 //! A refresh opens the file and takes its fingerprint. It reads the bytes if the fingerprint has changed
-//! or is racy, and parses them if they differ. It runs on a thread of its own: a disk that does not
-//! answer must not stop the runtime's workers, and the runtime's blocking pool may be full of tasks that
+//! or is racy, and parses them if they differ. It runs on a thread of its own: a disk that
+//! hangs must not stop the runtime's workers, and the runtime's blocking pool may be full of tasks that
 //! wait for this very refresh.
 
 use std::io;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_does_not_answer_stops_no_worker_and_is_an_error_in_time() {
+    fn a_hanging_disk_blocks_no_worker_and_is_an_error_in_time() {
         let (_directory, reader, snapshot, digest) = store();
         // The thread of the refresh waits for this as it would for the disk.
         let stalled = lock(&reader);

@@ -63,7 +63,7 @@ impl Database {
                     | PostgresProblem::Replica
                     | PostgresProblem::TimedOut(_)),
                 ) => {
-                    // A host that answers says more than one that does not.
+                    // The error of a host that responded says more than that of one that did not.
                     if failure.is_none() || !matches!(problem, PostgresProblem::Connect(_)) {
                         failure = Some(problem);
                     }
@@ -90,7 +90,7 @@ impl Connection {
             .await?
             .map_err(|error| PostgresProblem::Connect(Arc::new(error)))?;
         let driver = tokio::spawn(async move {
-            // Whoever waits for a statement gets the error as well.
+            // Callers that wait for a statement get the error as well.
             let _ = connection.await;
         });
         Ok(Self { client, driver: driver.abort_handle() })

@@ -73,7 +73,7 @@ pub enum PostgresProblem {
     PasswordFile(Cause),
     /// No connection could be made.
     Connect(Cause),
-    /// The database did not answer in time.
+    /// The database did not respond in time.
     TimedOut(Duration),
     /// The connection broke, or the database refused a statement.
     Statement(Cause),

@@ -34,7 +34,7 @@ pub(crate) fn find(
     }
 }
 
-/// Reads a password file that nobody else can read, as libpq demands.
+/// Reads a password file that nobody else can read, as libpq requires.
 fn read(path: &Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));

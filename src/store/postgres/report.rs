@@ -43,7 +43,7 @@ pub struct RealmReport {
     pub expired: usize,
     /// The number of the realm's last change.
     pub version: i64,
-    /// For how long servers answer from memory.
+    /// How long servers may decide requests from memory.
     pub lease: Duration,
 }
 

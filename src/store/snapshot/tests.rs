@@ -96,7 +96,7 @@ fn a_snapshot_decides_until_its_lease_ends() {
 }
 
 #[test]
-fn what_was_read_before_it_began_again_does_not_count() {
+fn what_was_read_before_the_restart_does_not_count() {
     let (snapshot, _refreshes, record) = snapshot(LEASE);
     let mut refresh = snapshot.begin_refresh().unwrap();
     thread::sleep(LEASE * 2);

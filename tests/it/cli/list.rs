@@ -20,7 +20,7 @@ fn home() -> Home {
 }
 
 #[test]
-fn columns_are_aligned_and_what_expires_next_is_marked() {
+fn columns_are_aligned_and_the_next_expiry_is_marked() {
     let home = home();
     let outcome = home.run(&["list"]);
     outcome.is(

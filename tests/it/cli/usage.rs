@@ -251,7 +251,7 @@ fn the_file_can_be_named_before_and_after_the_command() {
 
 /// What it is in the program's output as well, apart from that of `path`, which a script reads.
 #[test]
-fn a_path_is_shown_without_what_a_terminal_would_interpret() {
+fn terminal_control_characters_in_a_path_are_escaped() {
     let home = Home::new();
     let directory = home.path().join("\u{1b}[2J\nx");
     fs::create_dir(&directory).unwrap();

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore, NewToken, Policy, Principal};
 
-use crate::support::{Answer, send};
+use crate::support::{Received, send};
 
 const ABSENT: &str = r#"Bearer realm="opencode""#;
 const INVALID: &str = r#"Bearer realm="opencode", error="invalid_token""#;
@@ -51,8 +51,8 @@ fn request(uri: &str, headers: &[(&str, String)]) -> Request<Body> {
     request
 }
 
-fn challenges(answer: &Answer) -> Vec<&str> {
-    let values = answer.headers.get_all("www-authenticate").iter();
+fn challenges(response: &Received) -> Vec<&str> {
+    let values = response.headers.get_all("www-authenticate").iter();
     values.map(|value| value.to_str().unwrap()).collect()
 }
 
@@ -104,12 +104,12 @@ async fn basic_takes_the_password_as_the_token() {
         ("trailing bits", "Basic eDp5".to_owned(), 401),
         ("65 KB", format!("Basic {}", "A".repeat(65_000)), 401),
     ] {
-        let answer = send(&app, request("/in/config", &[("authorization", authorization)])).await;
-        assert_eq!(answer.status, status, "{case}");
+        let response = send(&app, request("/in/config", &[("authorization", authorization)])).await;
+        assert_eq!(response.status, status, "{case}");
         if status == 200 {
-            assert!(answer.body.starts_with("Basic\n"), "{case}: {}", answer.body);
+            assert!(response.body.starts_with("Basic\n"), "{case}: {}", response.body);
         } else {
-            assert_eq!(challenges(&answer), [INVALID, BASIC], "{case}");
+            assert_eq!(challenges(&response), [INVALID, BASIC], "{case}");
         }
     }
     let bearer = request("/in/config", &[("authorization", format!("Bearer {token}"))]);
@@ -192,24 +192,24 @@ async fn only_a_source_that_is_switched_on_is_looked_at() {
             ("another parameter", format!("{plain}?access_token={token}"), vec![], "", vec![]),
             ("another header", plain.clone(), vec![("x-api-key", token.clone())], "", vec![]),
         ] {
-            let answer = send(&app, request(&uri, &headers)).await;
+            let response = send(&app, request(&uri, &headers)).await;
             let accepted = accepted_by.contains(&name);
-            assert_eq!(answer.status, if accepted { 200 } else { 401 }, "{name}: {case}");
+            assert_eq!(response.status, if accepted { 200 } else { 401 }, "{name}: {case}");
             if accepted {
                 assert!(
-                    answer.body.starts_with(&format!("{carrier}\n")),
+                    response.body.starts_with(&format!("{carrier}\n")),
                     "{name}: {case}: {}",
-                    answer.body
+                    response.body
                 );
                 assert!(
-                    !answer.body.contains(&token) && !answer.body.contains(&basic),
+                    !response.body.contains(&token) && !response.body.contains(&basic),
                     "{name}: {case}: {}",
-                    answer.body
+                    response.body
                 );
             } else {
                 let offers_basic = ["basic", "opencode"].contains(&name);
                 let expected = if offers_basic { vec![ABSENT, BASIC] } else { vec![ABSENT] };
-                assert_eq!(challenges(&answer), expected, "{name}: {case}");
+                assert_eq!(challenges(&response), expected, "{name}: {case}");
             }
         }
     }
@@ -273,8 +273,8 @@ async fn two_credentials_are_malformed_and_a_parameter_decides_alone() {
         ("two parameters, one encoded", &format!("{linked}&auth%5Ftoken=x"), vec![], 401),
         ("two parameters and Bearer", &format!("{linked}&auth_token=x"), vec![bearer.clone()], 401),
     ] {
-        let answer = send(&app, request(uri, &headers)).await;
-        assert_eq!(answer.status, status, "{case}: {}", answer.body);
+        let response = send(&app, request(uri, &headers)).await;
+        assert_eq!(response.status, status, "{case}: {}", response.body);
     }
 }
 
@@ -305,8 +305,8 @@ async fn a_parameter_is_decoded_once_and_has_either_form() {
         ("no text", "auth_token=%ff%00".to_owned(), 401),
         ("64 KB", format!("auth_token={}", "A".repeat(60_000)), 401),
     ] {
-        let answer = send(&app, request(&format!("/in/config?{query}"), &[])).await;
-        assert_eq!(answer.status, status, "{case}: {}", answer.body);
+        let response = send(&app, request(&format!("/in/config?{query}"), &[])).await;
+        assert_eq!(response.status, status, "{case}: {}", response.body);
     }
 }
 
@@ -321,9 +321,9 @@ async fn other_parameters_keep_their_bytes_and_order_in_both_uris() {
         (format!("auth_token={token}&"), "?"),
         (format!("x=auth_token&auth%5ftoken={token}&xauth_token=1"), "?x=auth_token&xauth_token=1"),
     ] {
-        let answer = send(&app, request(&format!("/in/config?{query}"), &[])).await;
-        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
-        assert_eq!(answer.body, format!("Query\n/config{left}\n/in/config{left}\n"), "{query}");
+        let response = send(&app, request(&format!("/in/config?{query}"), &[])).await;
+        assert_eq!(response.status, 200, "{query}: {}", response.body);
+        assert_eq!(response.body, format!("Query\n/config{left}\n/in/config{left}\n"), "{query}");
     }
 }
 
@@ -338,9 +338,9 @@ async fn a_referer_with_the_link_is_removed_and_others_stay() {
         ("http://h/auth_token".to_owned(), true),
     ] {
         let headers = [bearer.clone(), ("referer", referer.clone())];
-        let answer = send(&app, request("/in/config", &headers)).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.body.contains(&referer), stays, "{referer}");
+        let response = send(&app, request("/in/config", &headers)).await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.body.contains(&referer), stays, "{referer}");
     }
 }
 
@@ -353,14 +353,14 @@ async fn forwarded_credentials_stay_where_they_were_and_are_sensitive() {
         ("/in/config", vec![("x-opencode-token", token.clone())]),
         ("/in/config", vec![("sec-websocket-protocol", format!("v1, bearer, {token}"))]),
     ] {
-        let answer = send(&app, request(uri, &headers)).await;
-        assert_eq!(answer.status, 200);
+        let response = send(&app, request(uri, &headers)).await;
+        assert_eq!(response.status, 200);
         let expected = format!("{}: {} (sensitive)\n", headers[0].0, headers[0].1);
-        assert!(answer.body.ends_with(&expected), "{}", answer.body);
+        assert!(response.body.ends_with(&expected), "{}", response.body);
     }
     let uri = format!("/in/config?a=1&auth_token={token}");
-    let answer = send(&app, request(&uri, &[])).await;
-    assert_eq!(answer.body, format!("Query\n{}\n{uri}\n", &uri[3..]));
+    let response = send(&app, request(&uri, &[])).await;
+    assert_eq!(response.body, format!("Query\n{}\n{uri}\n", &uri[3..]));
 }
 
 #[tokio::test]
@@ -389,18 +389,18 @@ async fn the_protocols_of_a_handshake_lose_the_token_and_nothing_else() {
     ] {
         let headers: Vec<_> =
             lines.into_iter().map(|line| ("sec-websocket-protocol", line)).collect();
-        let answer = send(&app, request("/in/config", &headers)).await;
+        let response = send(&app, request("/in/config", &headers)).await;
         let Some(left) = left else {
-            assert_eq!(answer.status, 401, "{case}");
+            assert_eq!(response.status, 401, "{case}");
             continue;
         };
-        assert_eq!(answer.status, 200, "{case}: {}", answer.body);
+        assert_eq!(response.status, 200, "{case}: {}", response.body);
         let header = match left {
             "" => String::new(),
             left => format!("sec-websocket-protocol: {left}\n"),
         };
         assert_eq!(
-            answer.body,
+            response.body,
             format!("WebSocketProtocol\n/config\n/in/config\n{header}"),
             "{case}"
         );
@@ -428,10 +428,10 @@ async fn a_basic_challenge_is_offered_where_a_dialog_helps() {
             let mut headers = Vec::new();
             headers.extend(presented.map(|value| ("authorization", value.clone())));
             headers.extend(mode.map(|mode| ("sec-fetch-mode", mode.to_owned())));
-            let answer = send(&app, request("/in/config", &headers)).await;
-            assert_eq!(answer.status, 401);
+            let response = send(&app, request("/in/config", &headers)).await;
+            assert_eq!(response.status, 401);
             let expected = if helps { vec![challenge, BASIC] } else { vec![challenge] };
-            assert_eq!(challenges(&answer), expected, "{presented:?} {mode:?}");
+            assert_eq!(challenges(&response), expected, "{presented:?} {mode:?}");
         }
     }
     // No dialog for a token that is good but lacks a permission, nor without Basic.
@@ -443,15 +443,15 @@ async fn a_basic_challenge_is_offered_where_a_dialog_helps() {
     );
     let headers =
         [("authorization", format!("Basic {}", user_and_token("x", read.expose_secret())))];
-    let answer = send(&app, request("/pty", &headers)).await;
-    assert_eq!(answer.status, 403);
+    let response = send(&app, request("/pty", &headers)).await;
+    assert_eq!(response.status, 403);
     assert_eq!(
-        challenges(&answer),
+        challenges(&response),
         [r#"Bearer realm="my _realm_", error="insufficient_scope", scope="read execute""#]
     );
-    let answer = send(&app, request("/pty", &[])).await;
+    let response = send(&app, request("/pty", &[])).await;
     assert_eq!(
-        challenges(&answer),
+        challenges(&response),
         [r#"Bearer realm="my _realm_""#, r#"Basic realm="my _realm_", charset="UTF-8""#]
     );
     drop(token);

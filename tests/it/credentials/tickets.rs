@@ -60,14 +60,14 @@ fn handshake(uri: &str) -> Request<Body> {
 
 impl Guarded {
     async fn redeem(&self, uri: &str) -> (u16, String) {
-        let answer = send(&self.app, handshake(uri)).await;
-        if answer.status == 403 {
+        let response = send(&self.app, handshake(uri)).await;
+        if response.status == 403 {
             assert!(
-                !answer.headers.contains_key("www-authenticate"),
+                !response.headers.contains_key("www-authenticate"),
                 "a browser would open a dialog"
             );
         }
-        (answer.status.as_u16(), answer.body)
+        (response.status.as_u16(), response.body)
     }
 }
 
@@ -135,8 +135,8 @@ async fn a_ticket_counts_for_handshakes_only() {
     // A parameter of that name is the host's own elsewhere.
     let bearer = format!("Bearer {}", guarded.token.expose_secret());
     let own = Request::get("/issues?ticket=7").header("authorization", bearer);
-    let answer = send(&guarded.app, own.body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.body, "Bearer /issues?ticket=7");
+    let response = send(&guarded.app, own.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.body, "Bearer /issues?ticket=7");
     assert_eq!(guarded.redeem(&uri).await.0, 200, "it was not used up");
 }
 

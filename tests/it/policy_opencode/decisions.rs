@@ -42,18 +42,18 @@ async fn assert_allowed_exactly(server: &Server, mount: &str) {
 }
 
 #[tokio::test]
-async fn each_operation_is_allowed_exactly_with_what_it_needs() {
+async fn each_operation_is_allowed_only_with_the_required_permissions() {
     assert_allowed_exactly(&Server::strict(Policy::opencode()), "").await;
 }
 
 #[tokio::test]
-async fn each_operation_under_a_mount_is_allowed_exactly_with_what_it_needs() {
+async fn each_operation_under_a_mount_is_allowed_only_with_the_required_permissions() {
     let server = Server::nested_inside(Policy::opencode().mount("/api/v1"));
     assert_allowed_exactly(&server, "/api/v1").await;
 }
 
 #[tokio::test]
-async fn each_operation_of_a_guard_within_nest_is_allowed_exactly_with_what_it_needs() {
+async fn each_operation_of_a_guard_within_nest_is_allowed_only_with_the_required_permissions() {
     let server = Server::nested_outside(Policy::opencode());
     assert_allowed_exactly(&server, "/api/v1").await;
 }
@@ -233,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_interactive_prefix_never_lowers_what_a_request_needs(
+    fn an_interactive_prefix_never_lowers_what_a_request_requires(
         operation in any::<prop::sample::Index>(),
         depth in 0..6_usize,
         prefixes in prop::collection::vec("/[a-z]{0,7}", 0..3),

@@ -7,7 +7,7 @@
 use super::audit::AUDIT;
 
 #[test]
-fn operations_that_overlap_need_the_same() {
+fn overlapping_operations_require_the_same() {
     let mut overlapping = Vec::new();
     for (index, one) in AUDIT.iter().enumerate() {
         for other in &AUDIT[index + 1..] {

@@ -141,7 +141,7 @@ async fn a_variant_of_a_path_is_no_way_around() {
 }
 
 #[test]
-fn a_variant_of_a_closed_path_needs_what_the_path_needs() {
+fn a_variant_of_a_closed_path_requires_what_the_path_requires() {
     let policy = Policy::opencode();
     for operation in AUDIT.iter().filter(|row| row.required.contains(Permissions::EXECUTE)) {
         for path in variants(&operation.example()) {

@@ -14,7 +14,7 @@ const PROCESSES: usize = 16;
 const CHANGES: usize = 25;
 
 #[test]
-fn what_many_processes_do_at_a_time_is_all_done_and_done_once() {
+fn concurrent_changes_of_many_processes_each_happen_once() {
     let directory = StoreDirectory::new();
     let server = directory.open();
     let start = |process| {

@@ -40,7 +40,7 @@ fn a_file_that_was_replaced_under_its_mount_is_not_the_store() {
         let error = find(&server, &token.digest()).unwrap_err().to_string();
         let expected = format!(
             "failed to use the token store `{}`: this file was deleted or replaced, and the path still \
-             leads to it; if the file is mounted by itself, mount its directory instead",
+             points to it; if the file is mounted by itself, mount its directory instead",
             container.file().display(),
         );
         assert_eq!(error, expected);
@@ -181,7 +181,7 @@ fn a_umask_takes_nothing_from_the_owner() {
 }
 
 #[test]
-fn the_lock_of_somebody_else_is_refused() {
+fn the_lock_of_another_user_is_an_error() {
     if !is_root() {
         return skip("a file of another user takes root");
     }

@@ -33,7 +33,7 @@ struct Edit {
     ended: i128,
 }
 
-/// Puts a new content in the place of the old one, and answers when the old one was gone.
+/// Replaces the content and returns the time when the old content was gone.
 pub type Editor = dyn Fn(&Path, &str) -> i128;
 
 /// Truncates, writes a part, waits, and writes the rest, as editors do that keep the file.
@@ -170,7 +170,7 @@ pub fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> Refused {
 }
 
 #[test]
-fn a_token_that_stays_is_allowed_and_one_that_is_taken_out_is_not_in_whatever_way() {
+fn a_kept_token_is_allowed_and_a_removed_one_is_not_with_every_editor() {
     let milliseconds = Duration::from_millis;
     let cases: [(&str, usize, Box<Editor>); 7] = [
         ("truncate and write", 20, Box::new(truncate_and_write(Duration::ZERO))),
@@ -198,14 +198,14 @@ fn open_with_one() -> (StoreDirectory, FileTokenStore, Token, TokenRecord) {
     (directory, store, token, record)
 }
 
-/// The answer to a look-up, and how long it took in milliseconds.
+/// The result of a look-up, and how long it took in milliseconds.
 fn timed(store: &FileTokenStore, token: &Token) -> (Result<bool, StoreError>, u128) {
     let began = Instant::now();
     let found = find(store, &token.digest());
     (found.map(|record| record.is_some()), began.elapsed().as_millis())
 }
 
-/// The answer to a look-up that does not wait: the quickest of some, for the machine may be busy.
+/// The result of a look-up that does not wait. The quickest of several counts, because the machine may be busy.
 #[track_caller]
 fn at_once(store: &FileTokenStore, token: &Token) -> Result<bool, StoreError> {
     let mut waits = Vec::new();
@@ -287,7 +287,7 @@ fn ask_while_torn(holds_token: bool) -> Option<bool> {
 
 /// The edit may be the revocation, so nothing is decided by what the file said before.
 #[test]
-fn a_request_that_meets_a_torn_file_waits_for_what_it_becomes() {
+fn a_request_waits_while_the_file_is_half_written() {
     for holds_token in [true, false] {
         let found = (0..20).find_map(|_| ask_while_torn(holds_token));
         assert_eq!(found, Some(holds_token));

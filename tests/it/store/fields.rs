@@ -34,7 +34,7 @@ fn file_of(tokens: &[&str]) -> String {
 }
 
 #[test]
-fn a_field_that_is_not_as_it_has_to_be_is_refused() {
+fn an_invalid_field_is_an_error() {
     const ID_WORDS: &str = "an id has 12 lower-case hexadecimal characters";
     const DIGEST_WORDS: &str = "a digest is `sha256:` and 64 lower-case hexadecimal characters";
     const TIME_WORDS: &str = "a time is an existing one of the exact form 2026-11-23T08:00:00Z";
@@ -266,7 +266,7 @@ fn two_tokens_must_differ() {
 }
 
 #[test]
-fn a_field_must_not_stand_twice_in_a_token() {
+fn a_duplicate_field_in_a_token_is_an_error() {
     side_by_side(GOOD_TOKEN.into_iter().chain([("x", "1")]), |(field, value)| {
         let good = token_with("", "").replace('}', r#","x":1}"#);
         let twice = format!(r#"{},"{field}":{value}}}"#, good.trim_end_matches('}'));
@@ -281,7 +281,7 @@ fn a_field_must_not_stand_twice_in_a_token() {
 }
 
 #[test]
-fn what_is_good_is_read_as_it_stands() {
+fn valid_fields_are_read_unchanged() {
     let bare = r#"{"expires_at":null,"created_at":"0000-01-01T00:00:00Z","permissions":["execute"],"digest":"DIGEST","id":"ffffffffffff"}"#
         .replace("DIGEST", OTHER);
     let widest = token_with("name", "\"é\u{1f600} 日本 \\\"\\\\ '`$\"")

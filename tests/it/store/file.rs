@@ -38,7 +38,7 @@ fn a_missing_file_is_an_empty_store_and_the_first_create_makes_it() {
 }
 
 #[test]
-fn a_new_token_has_what_was_asked_for_and_the_defaults_for_the_rest() {
+fn a_new_token_has_the_requested_values_and_defaults_for_the_rest() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
     let before = UtcDateTime::now().replace_nanosecond(0).unwrap();
@@ -57,7 +57,7 @@ fn a_new_token_has_what_was_asked_for_and_the_defaults_for_the_rest() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_nothing_is_written() {
+fn an_impossible_change_is_an_error_and_nothing_is_written() {
     let long = "x".repeat(65);
     let token = issue(1).remove(0).0;
     let is_token = "a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters";
@@ -156,7 +156,7 @@ fn what_cannot_be_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn what_is_no_name_for_a_new_token_is_one_in_a_file() {
+fn a_name_that_is_invalid_for_a_new_token_is_valid_in_a_file() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
     for name in ["e\u{301}", "oct_backup", "my oct_ token of the office"] {
@@ -352,7 +352,7 @@ fn the_store_is_where_its_path_is_at_the_start_and_says_so() {
 /// Temporary files that a killed writer left are removed; files of others, and of the store next door,
 /// are not.
 #[test]
-fn the_next_write_removes_what_a_killed_one_left_and_nothing_else() {
+fn the_next_change_removes_only_what_a_killed_one_left() {
     let directory = StoreDirectory::new();
     let store = directory.open_quick();
     let kept = [

@@ -32,7 +32,7 @@ fn a_file_that_is_not_one_object_is_refused() {
 }
 
 #[test]
-fn another_version_or_shape_is_refused() {
+fn another_version_or_shape_is_an_error() {
     const OTHER_VERSION: &str =
         "this is not version 1 of the format; it takes another version of this program";
     let cases = [
@@ -102,7 +102,7 @@ fn another_version_or_shape_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_named() {
+fn invisible_characters_are_named() {
     let cases = [
         ("nothing", "", (1, 1), "the file is empty"),
         ("a line break", "\n", (1, 1), "the file is empty"),

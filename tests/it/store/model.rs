@@ -57,14 +57,14 @@ impl Model {
         self.records.iter().any(|record| record.name() == Some(name))
     }
 
-    /// Takes these out, and answers them.
+    /// Removes these records and returns them.
     fn retire(&mut self, unwanted: impl Fn(&TokenRecord) -> bool) -> Vec<TokenRecord> {
         let taken: Vec<_> = self.records.extract_if(.., |record| unwanted(record)).collect();
         self.retired.extend(taken.iter().cloned());
         taken
     }
 
-    /// A new token is as it was asked for, and its secret belongs to its record.
+    /// A new token is as requested, and its secret belongs to its record.
     fn check_secret(token: &Token, record: &TokenRecord) {
         assert_eq!(&token.digest(), record.digest());
         assert_eq!(token.expose_secret().parse::<Token>().unwrap().digest(), token.digest());
@@ -76,7 +76,7 @@ fn permissions(bits: u8) -> Permissions {
     all.filter(|(bit, _)| bits & (1 << bit) != 0).fold(Permissions::NONE, |set, (_, one)| set | one)
 }
 
-/// Does the step to the store and to the model, and compares what they answer.
+/// Does the step to the store and to the model, and compares the results.
 fn take(step: &Step, directory: &StoreDirectory, model: &mut Model) {
     let store = directory.open_quick();
     let missing = "ffffffffffff".parse().unwrap();

@@ -14,43 +14,47 @@ use crate::support::store::{
 };
 
 #[test]
-fn a_full_disk_refuses_a_change_and_keeps_the_file() {
-    in_mount_namespace("store::mounts::a_full_disk_refuses_a_change_and_keeps_the_file", || {
-        let directory = StoreDirectory::new();
-        if !mount(&["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"], directory.path()) {
-            return;
-        }
-        let store = directory.open_quick();
-        let first = store.create(named("first")).unwrap();
-        let before = directory.bytes();
-        let ballast = directory.path().join("ballast");
-        fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
-        for error in [
-            store.create(NewToken::new()).map(drop).unwrap_err(),
-            store.rotate("first").map(drop).unwrap_err(),
-            store.delete("first").map(drop).unwrap_err(),
-        ] {
-            let FileStoreError::Io { action: "write", path, .. } = fault(&error) else {
-                panic!("{error}")
-            };
-            let expected = format!(
-                "failed to write `{}`: No space left on device (os error 28); make room and try again",
-                path.display(),
-            );
-            assert_eq!(error.to_string(), expected);
-            assert_eq!(directory.bytes(), before);
-            assert_eq!(directory.entries(), [FILE, "auth-tokens.json.lock", "ballast"]);
-            assert!(accepts(&store, &first.token));
-        }
-        fs::remove_file(ballast).unwrap();
-        let _ = store.delete("first").unwrap();
-        assert!(!accepts(&store, &first.token));
-    });
+fn a_change_fails_and_keeps_the_file_if_the_disk_is_full() {
+    in_mount_namespace(
+        "store::mounts::a_change_fails_and_keeps_the_file_if_the_disk_is_full",
+        || {
+            let directory = StoreDirectory::new();
+            if !mount(&["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"], directory.path()) {
+                return;
+            }
+            let store = directory.open_quick();
+            let first = store.create(named("first")).unwrap();
+            let before = directory.bytes();
+            let ballast = directory.path().join("ballast");
+            fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+            for error in [
+                store.create(NewToken::new()).map(drop).unwrap_err(),
+                store.rotate("first").map(drop).unwrap_err(),
+                store.delete("first").map(drop).unwrap_err(),
+            ] {
+                let FileStoreError::Io { action: "write", path, .. } = fault(&error) else {
+                    panic!("{error}")
+                };
+                let expected = format!(
+                    "failed to write `{}`: No space left on device (os error 28); make room and try again",
+                    path.display(),
+                );
+                assert_eq!(error.to_string(), expected);
+                assert_eq!(directory.bytes(), before);
+                assert_eq!(directory.entries(), [FILE, "auth-tokens.json.lock", "ballast"]);
+                assert!(accepts(&store, &first.token));
+            }
+            fs::remove_file(ballast).unwrap();
+            let _ = store.delete("first").unwrap();
+            assert!(!accepts(&store, &first.token));
+        },
+    );
 }
 
 #[test]
-fn a_disk_without_room_for_a_name_refuses_a_change_and_keeps_the_file() {
-    let test = "store::mounts::a_disk_without_room_for_a_name_refuses_a_change_and_keeps_the_file";
+fn a_change_fails_and_keeps_the_file_if_the_disk_has_no_room_for_a_name() {
+    let test =
+        "store::mounts::a_change_fails_and_keeps_the_file_if_the_disk_has_no_room_for_a_name";
     in_mount_namespace(test, || {
         let directory = StoreDirectory::new();
         // The root, the store, its lock, and no more; a name can be had by giving up the file in its place.

@@ -56,7 +56,7 @@ fn a_link_that_is_turned_while_a_change_waits_is_not_written_past() {
     let error = waiting.join().unwrap().unwrap_err();
     assert!(matches!(fault(&error), FileStoreError::Moved { .. }), "{error}");
     let expected = format!(
-        "failed to use `{}`: it, or a link that leads to it, was moved or replaced meanwhile; try again",
+        "failed to use `{}`: it, or a link that points to it, was moved or replaced meanwhile; try again",
         link.display(),
     );
     assert_eq!(error.to_string(), expected);
@@ -80,10 +80,10 @@ fn a_lock_that_was_removed_does_not_let_two_writers_in() {
     assert_eq!(waiting.join().unwrap().unwrap(), 1);
 }
 
-/// Whoever can turn the link gains nothing by turning it between the check of a file and its reading.
+/// A user who can change the link gains nothing by changing it between the check of a file and the read.
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_exchanged_while_it_is_checked_is_not_believed() {
+fn a_file_that_is_replaced_while_it_is_checked_is_not_trusted() {
     let directory = StoreDirectory::new();
     let tokens = issue(2);
     let files = ["trusted", "untrusted"].map(|name| directory.path().join(name));
@@ -139,7 +139,7 @@ fn a_lock_that_is_held_for_long_is_acquired_when_it_is_free() {
 
 #[cfg(unix)]
 #[test]
-fn who_waited_in_vain_does_not_keep_the_lock_when_it_is_free() {
+fn a_wait_for_the_lock_that_timed_out_does_not_keep_it() {
     let directory = StoreDirectory::new();
     let (store, lock) = locked_store(&directory);
     let hasty = FileTokenStore::options().lock_timeout(Duration::from_millis(5));
@@ -177,7 +177,7 @@ fn a_lock_that_somebody_exchanges_all_the_time_is_given_up_in_time() {
 
 /// opencode runs shells: its blocking pool may well be full.
 #[test]
-fn a_torn_file_is_decided_in_time_whatever_the_runtime_is_busy_with() {
+fn a_half_written_file_is_decided_in_time_on_a_busy_runtime() {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(1)
@@ -193,9 +193,9 @@ fn a_torn_file_is_decided_in_time_whatever_the_runtime_is_busy_with() {
         let busy = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(2)));
         tokio::time::sleep(Duration::from_millis(20)).await;
         let began = Instant::now();
-        let answer = send(&app, bearer("GET", "/config", &created.token)).await;
+        let response = send(&app, bearer("GET", "/config", &created.token)).await;
         assert!(!busy.is_finished(), "answered after {:?}", began.elapsed());
-        (began, answer.status)
+        (began, response.status)
     });
     assert_eq!(status, 503, "after {:?}", began.elapsed());
 }

@@ -124,7 +124,7 @@ fn each_directory_that_a_link_leads_through_has_to_be_safe() {
 }
 
 #[test]
-fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
+fn a_link_stays_a_link_and_its_target_is_replaced() {
     let directory = StoreDirectory::new();
     let target = directory.path().join("dotfiles/tokens.json");
     symlink("dotfiles/tokens.json", directory.file()).unwrap();
@@ -142,7 +142,7 @@ fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else_is_refused() {
+fn a_file_or_directory_of_another_user_is_an_error() {
     if !is_root() {
         return skip("files of other users take root");
     }
@@ -163,7 +163,7 @@ fn what_belongs_to_somebody_else_is_refused() {
 }
 
 #[test]
-fn what_may_not_be_read_is_refused_and_what_is_roots_is_trusted() {
+fn an_unreadable_file_is_an_error_and_a_file_of_root_is_trusted() {
     if !is_root() {
         return skip("running as another user takes root");
     }
@@ -190,7 +190,7 @@ fn what_may_not_be_read_is_refused_and_what_is_roots_is_trusted() {
 }
 
 #[test]
-fn what_its_owner_may_not_read_or_write_is_an_error() {
+fn a_file_that_its_owner_cannot_read_or_write_is_an_error() {
     if !is_root() {
         return skip("running as another user takes root");
     }
@@ -231,7 +231,7 @@ fn what_its_owner_may_not_read_or_write_is_an_error() {
 }
 
 #[test]
-fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
+fn a_lock_that_is_not_a_regular_file_is_an_error_and_nothing_is_written() {
     type Make = fn(&Path);
     let cases: [(&str, Make, &str); 4] = [
         ("a directory", |path| fs::create_dir(path).unwrap(), "Is a directory (os error 21)"),
@@ -260,7 +260,7 @@ fn a_lock_file_that_is_none_is_refused_and_nothing_is_written() {
     }
 }
 
-/// In a directory in which everybody can put files, a link may be a stranger's, and so may be where it leads.
+/// In a directory that everybody can write to, another user may own the link and the file it points to.
 #[test]
 fn the_link_of_a_stranger_is_not_followed() {
     use std::os::unix::fs::{lchown, symlink};
@@ -276,10 +276,10 @@ fn the_link_of_a_stranger_is_not_followed() {
         eprintln!("skipped: the link cannot be given away: {error}");
         return;
     }
-    // No `chown` is advised: it would give away what the link leads to.
+    // No `chown` is advised: it would give away the file that the link points to.
     let error = FileTokenStore::open(&link).unwrap_err().to_string();
     let expected = "failed to trust the token store `LINK`: `LINK` is a link that user 65534 made; see where \
-                    it leads: ls -l 'LINK'; then remove it";
+                    it points: ls -l 'LINK'; then remove it";
     assert_eq!(error, expected.replace("LINK", link.to_str().unwrap()));
 }
 
@@ -296,15 +296,15 @@ fn the_hint_for_a_file_names_the_file_and_not_the_link() {
         error
     };
     set_mode(&target, 0o620);
-    let mends = format!("chmod go-w '{}'", target.display());
-    assert!(refused().ends_with(&mends), "{}", refused());
+    let hint = format!("chmod go-w '{}'", target.display());
+    assert!(refused().ends_with(&hint), "{}", refused());
     set_mode(&target, 0o600);
     if !is_root() {
         return skip("files of other users take root");
     }
     chown(&target, Some(NOBODY), None).unwrap();
-    let mends = format!("chown 0 '{}'", target.display());
-    assert!(refused().ends_with(&mends), "{}", refused());
+    let hint = format!("chown 0 '{}'", target.display());
+    assert!(refused().ends_with(&hint), "{}", refused());
 }
 
 #[test]
@@ -347,21 +347,21 @@ pub fn without_descriptors(path: &Path) {
         thread::sleep(Duration::from_millis(20));
         write!(stream, "GET /config HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {secret}\r\n\r\n")
             .unwrap();
-        let mut answer = [0; 4096];
-        let length = stream.read(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer[..length]).into_owned()
+        let mut response = [0; 4096];
+        let length = stream.read(&mut response).unwrap();
+        String::from_utf8_lossy(&response[..length]).into_owned()
     };
     assert!(ask().starts_with("HTTP/1.1 200 OK\r\n"));
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
-    let (answer, starved) = (ask(), find(&store, &token.digest()));
+    let (response, starved) = (ask(), find(&store, &token.digest()));
     setrlimit(Resource::Nofile, limit).unwrap();
     let error = starved.unwrap_err().to_string();
     let expected =
         format!("failed to open `{}`: Too many open files (os error 24)", path.display());
     assert_eq!(error, expected);
-    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
-    let answer = ask();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{response}");
+    assert!(response.contains("\r\nretry-after: 1\r\n"), "{response}");
+    let response = ask();
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
 }

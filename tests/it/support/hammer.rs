@@ -76,7 +76,7 @@ impl Hammer {
         Self { runtime, stop, clients }
     }
 
-    /// Stops the clients, and answers all that they were told.
+    /// Stops the clients and returns every response they got.
     pub fn stop(self) -> Vec<Told> {
         self.stop.store(true, Ordering::Relaxed);
         let Self { runtime, clients, .. } = self;

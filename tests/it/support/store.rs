@@ -145,7 +145,7 @@ pub fn assert_refused(case: &str, content: impl AsRef<[u8]>, place: (usize, usiz
     );
 }
 
-/// Checks many cases at a time: a file that is refused is given 100 ms to settle first.
+/// Checks many cases at a time: a broken file is retried for 100 ms before it is an error.
 pub fn side_by_side<C: Send>(
     cases: impl IntoIterator<Item = C, IntoIter: Send>,
     check: impl Fn(C) + Sync,

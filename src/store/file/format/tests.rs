@@ -73,7 +73,7 @@ fn a_changed_byte_is_refused_or_changes_the_one_value_that_it_hit_and_never_a_pe
 }
 
 #[test]
-fn what_is_written_is_read_as_it_was() {
+fn a_serialized_store_parses_to_the_same_store() {
     let good = good_file();
     assert_eq!(serialize(&parse(&good).unwrap()).unwrap(), good);
 }
