@@ -6,7 +6,7 @@ pub enum Carrier {
     Bearer,
     /// `Authorization: Basic base64(user:token)`.
     Basic,
-    /// A header of its own, such as `x-opencode-token: <token>`.
+    /// A custom header, such as `x-opencode-token: <token>`.
     Header,
     /// A query parameter, such as `?auth_token=<token>`.
     Query,

@@ -64,7 +64,7 @@ impl Serialize for Permission {
     }
 }
 
-/// A set of [`Permission`]s. The empty set allows nothing.
+/// A set of [`Permission`]s. The empty set grants nothing.
 ///
 /// ```
 /// use opencode_auth::Permissions;

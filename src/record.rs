@@ -80,7 +80,7 @@ impl TokenRecord {
         self.id
     }
 
-    /// The token's name, if it has one. Stores refuse a new name that contains a token. If a file contains
+    /// The token's name, if it has one. Stores reject a new name that contains a token. If a file contains
     /// such a name, this is `<contains a token>` in its place.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -98,7 +98,7 @@ impl TokenRecord {
         &self.digest
     }
 
-    /// What the token allows.
+    /// The permissions that the token is granted.
     #[must_use]
     pub const fn permissions(&self) -> Permissions {
         self.permissions

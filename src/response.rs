@@ -16,7 +16,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What the responses to denials look like.
+/// The form of the responses to denials.
 #[derive(Clone)]
 pub(crate) struct DenialResponses {
     realm: Box<str>,
@@ -102,7 +102,7 @@ impl DenialResponses {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
         }
-        // A line of its own: Chromium ignores a challenge that follows another in one line.
+        // A separate line: Chromium ignores a challenge that follows another in one line.
         if offers_basic && denial.status() == StatusCode::UNAUTHORIZED {
             headers.append(WWW_AUTHENTICATE, self.basic.clone());
         }

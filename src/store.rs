@@ -100,7 +100,7 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
 /// What a look-up found.
 pub type LookupResult = Result<Option<Arc<TokenRecord>>, StoreError>;
 
-/// A look-up that has to be waited for.
+/// A look-up that is not finished yet.
 pub type LookupFuture = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
 
 /// What [`TokenStore::find`] returns.
@@ -113,7 +113,7 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// A look-up whose result has to be waited for.
+    /// A look-up whose result comes later.
     pub fn pending(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
         Self::Pending(Box::pin(future))
     }

@@ -1,7 +1,7 @@
 //! Tells open streams when their token ends.
 //!
-//! One thread for each layer polls the store while a stream is open, and ends with the last one. A thread needs
-//! neither a certain runtime nor its timers, and serves streams of several runtimes. A stream costs no task and
+//! One thread for each layer polls the store while a stream is open, and ends with the last one. A thread does
+//! not depend on a certain runtime or its timers, and serves streams of several runtimes. A stream costs no task and
 //! no timer: it waits for a signal that all streams of its token share.
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +27,7 @@ use crate::token::{TokenDigest, TokenId};
 /// How often the store is polled. A deleted token's streams end after at most two intervals.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a look-up may take. One that takes longer could not tell.
+/// How long a look-up may take. One that takes longer counts as "could not tell".
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many look-ups are under way at once.
@@ -205,7 +205,7 @@ impl Watch {
         }
     }
 
-    /// Ends the streams of a token that no longer allows their requests.
+    /// Ends the streams of a token that is no longer granted what their requests required.
     fn decide(&self, digest: TokenDigest, found: LookupResult) {
         // A store that could not tell ends nothing: it may be able to in a moment.
         let Ok(record) = found else { return };

@@ -1,4 +1,4 @@
-//! Counts the layer's allocations. It is a binary of its own because the counting allocator is global.
+//! Counts the layer's allocations. It is a separate binary because the counting allocator is global.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ const REQUESTS: u64 = 100;
 const INSIDE: u64 = 2;
 /// The box alone: the table starts large enough.
 const AROUND: u64 = 1;
-/// The box and a table of extensions, which nothing else needs.
+/// The box and a table of extensions, which nothing else uses.
 const ALONE: u64 = 3;
 
 struct Guarded {

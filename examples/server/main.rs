@@ -189,7 +189,7 @@ With the same, a request that requires more: 403
 With a token that may do it: 200
   curl -i -H \"Authorization: Bearer $ALL\" -X POST http://{address}/session
 
-A change of the configuration needs write: 200
+A change of the configuration requires write: 200
   curl -i -H \"Authorization: Bearer $WRITE\" --json '{{\"share\":\"auto\"}}' -X PATCH http://{address}/config
 
 A route that is public: 200
@@ -212,7 +212,7 @@ It ends when its token is deleted. Leave it open, and in a third terminal:
     ))
 }
 
-/// A token if the store holds none, and what to try.
+/// Creates a token if the store is empty, and prints what to try.
 fn make_usable(
     store: &FileTokenStore,
     path: &path::Path,

@@ -1,6 +1,6 @@
-//! Credentials are read as a small, independent reference reads them, for each set of sources. The first byte
-//! chooses the sources. A NUL separates parts: the `Authorization` headers, a header of its own, the query and
-//! the WebSocket protocols. `\x01` stands for a token, `\x02` for the base64 of a user and a token.
+//! Compares how credentials are read with a small, independent reference, for each set of sources. The first
+//! byte selects the sources. NULs separate the `Authorization` headers, a custom header, the query and the
+//! WebSocket protocols. `\x01` is replaced by a token, `\x02` by the base64 of a user and a token.
 #![no_main]
 #![allow(dead_code, reason = "not all of the reference is used here")]
 
@@ -93,7 +93,7 @@ fuzz_target!(|data: &[u8]| {
     };
     assert_eq!(found, expected, "{chosen:#x} {authorization:?} {own:?} {query:?} {protocols:?}");
 
-    // A request with a token goes on without it.
+    // The layer removes the token from the request.
     assert!(!request.headers().contains_key("authorization"));
     assert!(!on(1) || !request.headers().contains_key("x-token"));
     if on(2) {

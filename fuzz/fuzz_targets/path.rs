@@ -30,7 +30,7 @@ fuzz_target!(|path: &str| {
     if lenient::is_interactive_to_some_reader(&path) {
         assert!(read.contains(Permissions::EXECUTE), "{path:?} was called harmless");
     }
-    // A mount moves this reading, and what does not lie under it needs everything.
+    // Under a mount the same path is read without the mount. Any other path requires all permissions.
     if path.starts_with('/')
         && let Some((moved, _)) = needed(&mounted, Method::GET, &format!("/api/v1{path}"))
     {

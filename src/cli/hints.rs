@@ -1,4 +1,4 @@
-//! What a user can do about an error of the store. These hints look at the disk when they are shown.
+//! What a user can do about an error of the store. These hints read the disk when they are printed.
 
 #[cfg(unix)]
 use std::fs;

@@ -11,7 +11,7 @@ use crate::carrier::Carrier;
 /// The parts of a request that may carry a token.
 ///
 /// The default is [`bearer`](Self::bearer): the header `Authorization: Bearer <token>` and nothing else. The
-/// methods add others. A source that is not added is never looked at.
+/// methods add others. A source that is not added is never read.
 ///
 /// ```
 /// use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore};

@@ -29,7 +29,7 @@ type Digest = [u8; 32];
 /// One-time tickets for WebSocket handshakes. Clones share the tickets.
 ///
 /// A page cannot set a header on a `WebSocket`. So it requests a ticket with its token first, and then opens
-/// the socket with `?ticket=<ticket>`. A ticket stands for one token. It is good once, for one path, for a
+/// the socket with `?ticket=<ticket>`. A ticket represents one token. It can be used once, on one path, for a
 /// limited time. The token is looked up again when the ticket is redeemed: a ticket of a deleted token is
 /// denied. A ticket that is unknown, used, expired or for another path gets a 403.
 ///
@@ -136,7 +136,7 @@ impl Tickets {
         }
     }
 
-    /// The token that the ticket stands for on this path. The ticket cannot be redeemed again.
+    /// The token that the ticket represents on this path. The ticket cannot be redeemed again.
     pub(super) fn redeem(&self, value: &str, path: &str) -> Option<Redeemed> {
         let ticket = percent_decode_str(value).decode_utf8().ok()?;
         let digest = digest_of(&ticket);

@@ -35,7 +35,7 @@ pub(super) fn terminal(request: &Request) -> Option<String> {
     (*request.method() == Method::POST).then(|| format!("{terminal}/connect"))
 }
 
-/// Remembers which token the ticket in the response stands for.
+/// Remembers which token the ticket in the response represents.
 pub(super) async fn adopt(
     tickets: &Tickets,
     principal: &Principal,

@@ -49,7 +49,7 @@ impl Directories {
         self.0.is_empty()
     }
 
-    /// Checks the directory that a request names. It needs to name none.
+    /// Checks the directory that a request names. It does not have to name one.
     pub(super) fn check(&self, query: Option<&str>, headers: &HeaderMap) -> Result<(), Doubt> {
         let mut buffers = [[0; LONGEST_DIRECTORY]; 2];
         let [in_query, in_header] = &mut buffers;

@@ -7,7 +7,7 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use crate::redact;
 
-/// The fewest characters of an id that stand for the whole. A new name cannot consist of as many.
+/// The fewest characters that identify an id. A new name cannot consist of as many.
 pub(crate) const SHORTEST_ID_PREFIX: usize = 6;
 
 /// A name without characters that a list, log or terminal would interpret.

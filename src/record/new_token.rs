@@ -46,7 +46,7 @@ impl NewToken {
         self
     }
 
-    /// Sets what the token allows.
+    /// Sets the permissions of the token.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
         self

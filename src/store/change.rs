@@ -1,4 +1,4 @@
-//! What a change of a store returns, and why one is refused.
+//! The results and errors of a change to a store.
 
 use std::fmt;
 use std::io;

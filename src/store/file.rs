@@ -136,7 +136,7 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`FileStoreError::Io`] if the file or its directory cannot be looked at, and
+    /// [`FileStoreError::Io`] if the file or its directory cannot be inspected, and
     /// [`FileStoreError::PathHoldsToken`].
     pub fn trust_problems(path: impl AsRef<Path>) -> Result<Vec<TrustProblem>, StoreError> {
         Ok(self::trust::problems(&self::location::absolute_path(path.as_ref())?)?)
@@ -216,7 +216,7 @@ impl FileTokenStore {
     }
 
     /// Deletes the token with this id. If no token has it, deletes the one token that has this name or an id
-    /// that begins with this text of at least 6 characters. Servers refuse the token from now on and end its
+    /// that begins with this text of at least 6 characters. Servers deny the token from now on and end its
     /// open streams.
     ///
     /// # Errors
@@ -350,12 +350,12 @@ pub struct FileTokenStoreOptions {
 }
 
 impl FileTokenStoreOptions {
-    /// How long one look at the file may decide requests, 10 ms by default, and how long a change takes
+    /// How long one refresh of the file may decide requests, 10 ms by default, and how long a change takes
     /// at least.
     ///
     /// # Security
     ///
-    /// The promise of [freshness](FileTokenStore#freshness) holds between processes that have the same
+    /// The promise of [freshness](FileTokenStore#freshness) is kept between processes that have the same
     /// window, or a longer one where tokens are deleted. A server with a longer window than the command
     /// that deletes may accept a revoked token for the difference.
     pub fn freshness_window(mut self, window: Duration) -> Self {

@@ -59,7 +59,7 @@ mod tests {
     use crate::record::NewToken;
     use crate::store::{MemoryTokenStore, StoreError};
 
-    /// A store whose look-ups have to be waited for.
+    /// A store whose look-ups are pending at first.
     struct Slow(MemoryTokenStore);
 
     impl TokenStore for Slow {

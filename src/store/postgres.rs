@@ -31,7 +31,7 @@ mod tls;
 
 /// Tokens in a PostgreSQL database that many servers share.
 ///
-/// A cheap handle: clones share one snapshot and one connection. It needs a tokio runtime with timers.
+/// A cheap handle: clones share one snapshot and one connection. It requires a tokio runtime with timers.
 ///
 /// ```no_run
 /// use axum::Router;

@@ -73,7 +73,7 @@ impl Drop for Scene {
     }
 }
 
-/// Without the wait for other processes' views: here nobody looks.
+/// Without the wait for other processes' snapshots: no other process reads this store.
 fn quick(path: &Path) -> FileTokenStore {
     FileTokenStore::options().freshness_window(Duration::ZERO).open(path).unwrap()
 }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         cases::make(change.to_str().unwrap());
         return ExitCode::SUCCESS;
     }
-    // As much of the test harness's command line as its callers need.
+    // The part of the test harness's command line that its callers use.
     let arguments: Vec<String> = env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has("--list") {

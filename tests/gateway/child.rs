@@ -37,7 +37,7 @@ fn as_a_server() {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-/// A gateway that has started a server of its own.
+/// A gateway that has started its own server.
 fn with_child() -> (Gateway, u32, String) {
     let gateway = Gateway::spawn(|command| {
         let report = std::path::Path::new(

@@ -216,7 +216,7 @@ async fn ticket(headers: HeaderMap) -> Response {
     Json(json!({ "ticket": "one-time", "expires_in": 60 })).into_response()
 }
 
-/// Sends back what it receives. `bye` closes with a code of its own.
+/// Sends back what it receives. `bye` closes with a custom code.
 async fn terminal(
     State(open): State<Open>,
     Query(query): Query<Vec<(String, String)>>,

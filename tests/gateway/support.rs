@@ -33,7 +33,7 @@ pub struct Gateway {
     directory: TempDir,
 }
 
-/// The command in a home of its own, with an empty store.
+/// The command with its own home directory and an empty store.
 pub fn command(directory: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_opencode-auth"));
     command
@@ -203,7 +203,7 @@ fn client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http()
 }
 
-/// The head of the response, over a connection of its own.
+/// The head of the response, over a new connection.
 pub async fn open(request: Request<Body>) -> Response<Incoming> {
     client().request(request).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The example of an existing server as processes: it serves, its own client gets in, others need a token.
+//! The example of an existing server as processes: it serves, its own client gets in, and others must send a token.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

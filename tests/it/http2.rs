@@ -66,7 +66,7 @@ fn request(method: &str, path: &str, authorization: &[String]) -> Request<()> {
     request
 }
 
-/// One that asks for a WebSocket.
+/// A request that opens a WebSocket.
 fn web_socket(path: &str, authorization: &[String]) -> Request<()> {
     let mut request = request("CONNECT", path, authorization);
     request.extensions_mut().insert(Protocol::from_static("websocket"));

@@ -1,4 +1,4 @@
-//! What holds for all requests, tokens and texts.
+//! Properties of all requests, tokens and texts.
 
 use std::convert::Infallible;
 
@@ -124,7 +124,7 @@ fn decide(
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
-    /// All that a request needs is decided by its set: more permissions never turn a yes into a no.
+    /// More permissions never turn an allow into a denial.
     #[test]
     fn another_permission_never_turns_an_allow_into_a_denial(
         policy in policy(), method in method(), path in path(),

@@ -1,4 +1,4 @@
-//! A planted token, and either half of it, is nowhere but where it was shown once.
+//! A token, and either half of it, appears only where it was printed once.
 
 use std::fmt::{Debug, Write as _};
 use std::fs;
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::support::{authorized, bearer, hexadecimal, request, send};
 
-/// Fails if the text holds the token, a half of its random part, or its digest.
+/// Fails if the text contains the token, a half of its random part, or its digest.
 #[track_caller]
 fn assert_without(token: &Token, text: &str) {
     let secret = token.expose_secret();

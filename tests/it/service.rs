@@ -58,7 +58,7 @@ impl<B> Service<Request<B>> for Picky {
     }
 }
 
-/// A store whose look-ups are ready at once, or pend for so many polls.
+/// A store whose look-ups are ready at once, or pending for a number of polls.
 #[derive(Clone)]
 struct Slow {
     store: MemoryTokenStore,

@@ -337,7 +337,7 @@ async fn a_token_whose_streams_are_closed_is_forgotten() {
 #[cfg(target_os = "linux")]
 #[test]
 fn there_is_a_thread_only_while_a_stream_is_open() {
-    // A process of its own, because other tests have streams open.
+    // A separate process, because other tests have streams open.
     const NAME: &str = "streams::there_is_a_thread_only_while_a_stream_is_open";
     if std::env::var_os("OF_ITS_OWN").is_none() {
         let status = std::process::Command::new(std::env::current_exe().unwrap())

@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Bytes as a file shows them.
+/// Bytes in hexadecimal.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -137,7 +137,7 @@ fn imports_go_down() {
     assert!(arrows > 50, "only {arrows} imports were found");
 }
 
-/// The gateway is a host of the library. What it needs, other hosts need too.
+/// The gateway is a host of the library. What it uses must be open to other hosts too.
 #[test]
 fn gateway_uses_the_public_interface() {
     let path = regex::Regex::new(r"\bcrate::([a-z_]+)").unwrap();

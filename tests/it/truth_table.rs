@@ -63,7 +63,7 @@ const PATHS: [(&str, Family); 27] = [
     ("/config%00", Family::Ambiguous),
 ];
 
-/// What a request needs. The reference.
+/// What a request requires, by the reference.
 fn needed(by_method: Permissions, family: Family) -> Permissions {
     match family {
         Family::Plain => by_method,

@@ -31,7 +31,7 @@ async fn read_all(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&received).into_owned()
 }
 
-/// A store whose look-ups take a while, or none.
+/// A store whose look-ups take some time, or none.
 #[derive(Clone)]
 struct Late(MemoryTokenStore, bool);
 

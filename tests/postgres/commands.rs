@@ -14,7 +14,7 @@ struct Outcome {
     stderr: String,
 }
 
-/// Runs `opencode-auth token` with a home of its own.
+/// Runs `opencode-auth token` with its own home directory.
 fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Outcome {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_opencode-auth"));

@@ -1,4 +1,4 @@
-//! A proxy between a store and its database that can lose what it is given.
+//! A proxy between a store and its database that can drop what it receives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -20,7 +20,7 @@ use crate::support::open;
 
 const SERVER: &str = "OPENCODE_AUTH_TEST_SERVER";
 
-/// A server in a process of its own: this program, which runs [`serves`] only.
+/// A server in a separate process: this program, which runs only [`serves`].
 pub(crate) struct Server {
     child: Child,
     port: u16,
@@ -48,7 +48,7 @@ impl Server {
         );
     }
 
-    /// The status of one request on a connection of its own.
+    /// The status of one request on a new connection.
     pub(crate) async fn status(&self, token: &Token) -> u16 {
         Client::connect(self.port).await.status(token).await
     }

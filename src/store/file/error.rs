@@ -1,4 +1,4 @@
-//! What can be wrong with a store's file. Data only: nothing here looks at the disk.
+//! What can be wrong with a store's file. Data only: nothing here reads the disk.
 
 use std::fmt;
 use std::io;
@@ -267,7 +267,7 @@ impl fmt::Display for TrustProblem {
     }
 }
 
-/// The permission bits of a file, which are shown in octal.
+/// The permission bits of a file, displayed in octal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FileMode(u32);
 

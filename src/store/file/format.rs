@@ -1,6 +1,6 @@
 //! The JSON of a store's file, version 1.
 //!
-//! Nothing is guessed: a file that this version could not have written is refused as a whole. The error has
+//! Nothing is guessed: a file that this version could not have written is an error as a whole. The error has
 //! the place and words of our own, because those of `serde_json` repeat what they found, which may be a
 //! secret. Unknown fields keep their values byte for byte.
 

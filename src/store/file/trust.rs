@@ -1,4 +1,4 @@
-//! Whether a store's file can be trusted: who owns it and the way to it, and who can write there.
+//! Whether a store's file can be trusted: who owns it and the directories above it, and who can write to them.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -12,7 +12,7 @@ use crate::store::file::location::directory_of;
 /// As many symbolic links as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Follows the symbolic links at `path`, and returns the path of the file, which need not exist.
+/// Follows the symbolic links at `path`, and returns the path of the file, which may not exist.
 ///
 /// Each link on the way is checked, and each directory that contains a link or the file. The directories
 /// above are not.

@@ -47,7 +47,7 @@ pub(crate) fn update<T>(
     let directory = directory_of(&target);
     if !options.directory.exists(directory)? {
         trust::check_new_directory(path, directory)?;
-        // A change that an empty store refuses leaves nothing behind, not even a directory.
+        // A change that fails on an empty store creates nothing, not even a directory.
         change(&mut Document::default(), UtcDateTime::now())?;
     }
     let new_directories = create_directory(directory)?;

@@ -34,7 +34,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
     SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
-/// The tokens that a change may touch, or that may stand in its way.
+/// The tokens that a change may touch, or that may conflict with it.
 pub(crate) enum Candidates<'a> {
     /// The token with this name.
     Named(Option<&'a str>),
@@ -144,7 +144,7 @@ async fn meant(
          WHERE pg_catalog.length(start) >= 6 AND pg_catalog.starts_with(t.id, start))) \
          ORDER BY t.created_at, t.id FOR UPDATE"
     );
-    // The database may log what it is asked for. What may be a token is not sent.
+    // The database may log its queries. A text that may be a token is not sent.
     let texts: Vec<&str> =
         texts.iter().copied().filter(|text| !redact::may_hold_token(text)).collect();
     let names: Vec<_> = texts.iter().map(|text| record::fold(text).into_owned()).collect();

@@ -75,7 +75,7 @@ pub enum PostgresProblem {
     Connect(Cause),
     /// The database did not respond in time.
     TimedOut(Duration),
-    /// The connection broke, or the database refused a statement.
+    /// The connection broke, or the database rejected a statement.
     Statement(Cause),
     /// The database has no tables of this crate.
     NotInitialized,

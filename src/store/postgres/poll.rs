@@ -128,7 +128,7 @@ impl Poller {
             self.highest_version = realm.version;
             let records = Arc::new(Records::from_iter(records));
             self.known = Some((realm, Arc::clone(&records)));
-            // What took long to load needs another poll, or its lease would be over from the start.
+            // Records that took long to load need another poll, or their lease would be over at once.
             if began.elapsed() < lease / 4 {
                 return Ok(records);
             }

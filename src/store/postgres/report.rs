@@ -8,7 +8,7 @@ use crate::store::postgres::connect::{Connection, Database};
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
 use crate::store::postgres::rows::{Realm, STATEMENT_TIMEOUT, column};
 
-/// What a look at the database of a store found. It says nothing secret.
+/// The state of a store's database. It contains no secret.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PostgresReport {

@@ -64,7 +64,7 @@ const REALM_COLUMNS: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Realm {
     pub(crate) version: i64,
-    /// The transaction that wrote the row. After the restore of a dump, the same version may stand for
+    /// The transaction that wrote the row. After the restore of a dump, the same version may mean
     /// other tokens, but the transaction is another one.
     transaction: i64,
     pub(crate) lease: Duration,

@@ -5,7 +5,7 @@
 --   GRANT USAGE ON SCHEMA opencode_auth TO opencode_server;
 --   GRANT SELECT ON ALL TABLES IN SCHEMA opencode_auth TO opencode_server;
 --
--- Whoever manages tokens also needs INSERT, UPDATE and DELETE on opencode_auth.tokens, and
+-- A role that manages tokens also needs INSERT, UPDATE and DELETE on opencode_auth.tokens, and
 -- UPDATE on opencode_auth.realms.
 
 CREATE SCHEMA IF NOT EXISTS opencode_auth;
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS opencode_auth.realms (
     realm text PRIMARY KEY CHECK (realm ~ '^[A-Za-z0-9._-]{1,64}$'),
     -- Every change of the realm's tokens adds one. Servers poll it.
     version bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
-    -- How to read the realm's tokens. A program that does not know the format refuses the realm.
+    -- How to read the realm's tokens. A program that does not know the format reports an error.
     format integer NOT NULL DEFAULT 1,
     -- For how long a server may answer from memory, in milliseconds. Servers read it when they start, so
     -- restart them after it was made shorter.

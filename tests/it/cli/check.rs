@@ -265,7 +265,7 @@ fn a_directory_that_cannot_be_created_is_reported() {
     assert!(outcome.stdout.contains(wrong), "{}", outcome.stdout);
 }
 
-/// Runs a shell script in a user and mount namespace of its own, with the store's directory as `$1`.
+/// Runs a shell script in its own user and mount namespace, with the store's directory as `$1`.
 fn in_namespace(home: &Home, script: &str) -> Option<Outcome> {
     if !can_run("unshare", &["-rm", "sh", "-c", "mount --bind /tmp /tmp"]) {
         return None;

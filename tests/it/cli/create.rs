@@ -219,7 +219,7 @@ error: failed to create the token: a token's name has at most 64 characters
 error: failed to create the token: a token's name cannot contain control or formatting characters, but this one contains U+001B
 
 "#]]);
-    // Not even a part of it is shown: a terminal or the log of a build would keep it.
+    // Not even a part of it is printed: a terminal or the log of a build would keep it.
     refused(&["--name", &token]).is(1, "", str![[r#"
 error: failed to create the token: a token's name is not secret, but this one may contain a token: `oct_` and 12 or more of its characters
 

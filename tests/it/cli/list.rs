@@ -6,7 +6,7 @@ use time::Duration;
 
 use super::support::{BINARY, Home, Outcome, can_run, closed_pipe, set_mode, token};
 
-/// A second more, so that it is still so many days when the binary looks.
+/// One second more, so that it is still that many days when the binary reads the clock.
 const A_LITTLE: Duration = Duration::seconds(30);
 
 fn home() -> Home {

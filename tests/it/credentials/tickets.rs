@@ -1,4 +1,4 @@
-//! One-time tickets: once, on one path, for a time, for a token that is looked up again.
+//! A one-time ticket works once, on one path, for a limited time. Its token is looked up again.
 
 use std::time::Duration;
 

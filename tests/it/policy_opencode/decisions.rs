@@ -1,4 +1,4 @@
-//! What each request needs, and by which rule.
+//! What each request requires, and by which rule.
 
 use std::hint::black_box;
 
@@ -140,7 +140,7 @@ fn the_rule_is_named() {
     ] {
         assert_explained(&policy, &request("GET", path), needs, rule);
     }
-    // The default policy has words of its own for the same.
+    // The default policy says the same in other words.
     let policy = Policy::default();
     for (method, path, needs, rule) in [
         ("GET", "/config", READ, "method"),
@@ -213,7 +213,7 @@ fn a_decision_allocates_nothing() {
     };
     assert_allocates_nothing(&Method::GET, "/v1/session/ses_1");
     for operation in AUDIT.iter() {
-        // A parameter that begins as, or is, a literal beside it makes a router look twice.
+        // A parameter that begins as, or is, a literal beside it makes a router backtrack.
         for path in [
             operation.example(),
             operation.path.replace('{', "s").replace('}', ""),

@@ -1,8 +1,8 @@
-//! Operations that one path may ask for need the same.
+//! Operations that share a path require the same.
 //!
 //! The table is matched byte for byte, and a router may be more lenient: `/session/STATUS` is `session.get`
 //! for the policy, and may be `session.status` for the router. That is no way around the policy only as
-//! long as both need the same.
+//! long as both require the same.
 
 use super::audit::AUDIT;
 

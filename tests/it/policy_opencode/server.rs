@@ -1,4 +1,4 @@
-//! Servers whose handlers record that they ran, behind a guard that asks a policy.
+//! Servers whose handlers record that they ran, behind a guard with a policy.
 
 use std::sync::{Arc, Mutex};
 
@@ -60,7 +60,8 @@ impl Server {
         Self { router: router(&log, AuthLayer::new(store).policy(policy)), log, tokens }
     }
 
-    /// Sends a request with a token that holds `granted`, without one for the empty set. Says how it was answered and what ran.
+    /// Sends a request with a token that is granted these permissions, or without a token if there are none.
+    /// Returns the status and what ran.
     pub(crate) async fn send(
         &self,
         method: &Method,

@@ -1,4 +1,4 @@
-//! Other ways to write an operation's path are no way around what it needs.
+//! Other spellings of an operation's path do not bypass what it requires.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 use super::audit::{AUDIT, required};
 use super::server::Server;
 
-/// Texts that stand in for the slash before a segment.
+/// Texts that replace the slash before a segment.
 const SLASHES: &[&str] = &[
     "//",
     "/./",
@@ -32,7 +32,7 @@ const SLASHES: &[&str] = &[
     "/%20/",
 ];
 
-/// Texts that stand behind a segment.
+/// Texts that follow a segment.
 const SUFFIXES: &[&str] = &[
     "/", "//", "/.", "/..", "/%2e", ";", ";a=b", "%3b", "%3Ba=b", "%00", "%00x", "%23", "%3f",
     "%20", "%0a", "%", ".json", "%c3%9f", "%ff",
@@ -98,7 +98,7 @@ fn variants(path: &str) -> BTreeSet<String> {
     variants
 }
 
-/// Sends the request with the weakest token that the policy lets pass. What runs must need no more.
+/// Sends the request with the weakest token that the policy lets pass. The handler that runs must not require more.
 /// Returns how many handlers ran.
 async fn assert_no_way_around(
     server: &Server,

@@ -188,7 +188,7 @@ fn a_kept_token_is_allowed_and_a_removed_one_is_not_with_every_editor() {
     }
 }
 
-/// A store with one token, open, with a look at it long enough ago that the next request looks again.
+/// An open store with one token. Its last refresh is so long ago that the next request refreshes it.
 fn open_with_one() -> (StoreDirectory, FileTokenStore, Token, TokenRecord) {
     let (token, record) = issue(1).remove(0);
     let directory = StoreDirectory::with(render([&record]));

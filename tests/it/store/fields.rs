@@ -1,4 +1,4 @@
-//! The fields of tokens in the file: what is refused, and how the rest is read and written.
+//! The fields of tokens in the file: which are errors, and how the others are parsed and serialized.
 
 use opencode_auth::{Expiry, FileStoreError, FileTokenStore, FormatProblem, NewToken, Permissions};
 use time::macros::utc_datetime;

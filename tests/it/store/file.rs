@@ -1,4 +1,4 @@
-//! `FileTokenStore`: what its functions do, and what they refuse with nothing written.
+//! `FileTokenStore`: what its functions do, and when they fail without a write.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The file's format as a whole: what is refused, with which place and words.
+//! The file's format as a whole: what is an error, with its position and message.
 
 use crate::support::store::{assert_refused, side_by_side};
 

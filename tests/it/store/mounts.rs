@@ -177,7 +177,7 @@ fn coarse_timestamps_hide_no_change() {
                 (stamp() == before).then_some(store)
             });
             let store = store.expect("timestamps in whole seconds");
-            // Nobody asks in the meantime.
+            // No request comes in the meantime.
             thread::sleep(quiet);
             assert!(!accepts(&store, &tokens[0].0), "after {quiet:?}");
             assert!(accepts(&store, &tokens[1].0), "after {quiet:?}");

@@ -1,4 +1,4 @@
-//! A deleted token is refused by the first request that starts after `delete` returned, in whichever
+//! A deleted token is denied from the first request that starts after `delete` returned, in whichever
 //! process. A new one is accepted by the first request after `create` did.
 
 use std::env;

@@ -25,7 +25,7 @@ use crate::support::store::{
 
 const NOBODY: u32 = 65534;
 
-/// The store is refused with this text, in which `{}` is its file.
+/// Opening the store fails with this text. `{}` in it is the store's file.
 #[track_caller]
 fn assert_refused(case: &str, directory: &StoreDirectory, expected: &str) {
     let expected = expected.replace("{}", directory.file().to_str().unwrap());
@@ -328,7 +328,7 @@ fn a_server_without_descriptors_cannot_tell_and_can_again_when_it_has_some() {
     process.finish();
 }
 
-/// In a process of its own, for the limit is the process's.
+/// In its own process, because the limit applies to the process.
 pub fn without_descriptors(path: &Path) {
     let secret = fs::read_to_string(path.with_file_name("secret")).unwrap();
     let token: opencode_auth::Token = secret.parse().unwrap();

@@ -1,4 +1,4 @@
-//! File systems of one's own: small, full, read-only, coarse, or cut off.
+//! Temporary file systems: small, full, read-only, coarse, or cut off.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use crate::support::store::named;
 const ROLE: &str = "OPENCODE_AUTH_TEST_ROLE";
 const STORE: &str = "OPENCODE_AUTH_TEST_STORE";
 const ARGUMENT: &str = "OPENCODE_AUTH_TEST_ARGUMENT";
-/// What a line of a role's report begins with; the test harness prints lines of its own.
+/// The prefix of a line of a role's report. The test harness prints other lines.
 const MARK: &str = "@";
 
 /// The command that runs this binary in a role.

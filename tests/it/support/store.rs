@@ -18,7 +18,7 @@ use time::UtcDateTime;
 /// The name of the store's file in every test.
 pub const FILE: &str = "auth-tokens.json";
 
-/// A directory of its own for one store, gone when the test is over.
+/// A temporary directory for one store, removed after the test.
 pub struct StoreDirectory(TempDir);
 
 impl StoreDirectory {
@@ -82,7 +82,7 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A look-up, waited for.
+/// Looks a token up and waits for the result.
 pub fn find(store: &FileTokenStore, digest: &TokenDigest) -> LookupResult {
     match store.find(digest) {
         Lookup::Ready(result) => result,
@@ -126,7 +126,7 @@ pub fn fault<E: Error + 'static>(error: &E) -> &FileStoreError {
     store_error.and_then(StoreError::downcast_ref).unwrap_or_else(|| panic!("{error}"))
 }
 
-/// A store of this content is refused because of its format, in these words.
+/// Opening a store with this content fails with this message about its format.
 #[track_caller]
 pub fn assert_refused(case: &str, content: impl AsRef<[u8]>, place: (usize, usize), problem: &str) {
     let error = refusal(content);
@@ -183,7 +183,7 @@ fn render_record(record: &TokenRecord) -> String {
     shown.to_string()
 }
 
-/// A digest as it stands in a file.
+/// A digest as a file contains it.
 pub fn hex(digest: &TokenDigest) -> String {
     let mut text = "sha256:".to_owned();
     for byte in digest.as_bytes() {

@@ -18,7 +18,7 @@ use crate::token::{TokenDigest, TokenId};
 
 pub(super) const DIGEST_PREFIX: &str = "sha256:";
 
-/// Reads a store. If it is refused, `problem` says why, and the error where.
+/// Parses a store. On failure `problem` says why, and the error says where.
 pub(super) fn document<'de, D: Deserializer<'de>>(
     deserializer: D,
     problem: &Cell<Option<FormatProblem>>,
