@@ -92,13 +92,15 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
         .with_state(proxy.clone());
     let app = guard.policy(policy).layer(router);
     let front = Arc::new(Front { app, proxy, cors: Cors { origins: setup.origins } });
+    // Before anyone is told that the gateway runs.
+    let interruption = interrupted();
     // There is nobody to tell that standard output is closed.
     let _ = io::stdout().write_all(introduction.as_bytes());
 
     let mut failure = None;
     let serving = serve(listener, front, async {
         failure = tokio::select! {
-            () = interrupted() => None,
+            () = interruption => None,
             failure = ended(server.as_mut()) => Some(failure),
         };
         let _ = stop.send(true);
@@ -199,17 +201,24 @@ async fn ended(server: Option<&mut Server>) -> String {
     }
 }
 
-async fn interrupted() {
-    let ctrl_c = tokio::signal::ctrl_c();
+/// Ctrl-C, and the other signals that tell a program to end. They count from this call on, not only once the
+/// future is polled.
+fn interrupted() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut terminate), Ok(mut hang_up)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        {
-            tokio::select! { _ = ctrl_c => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal)
+    };
+    async move {
+        #[cfg(unix)]
+        if let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = signals {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = ctrl_c.await;
 }
