@@ -331,7 +331,8 @@ async fn a_token_whose_streams_are_closed_is_forgotten() {
     let one = polls().await;
     drop(bodies.1);
     let none = polls().await;
-    assert!(one <= 1.3 && both > 1.3 && none == 0.0, "{both} {one} {none}");
+    // Two look-ups each 100 ms, then one, then none. A loaded machine makes fewer.
+    assert!(both > 1.2 * one && one > 0.0 && none == 0.0, "{both} {one} {none}");
 }
 
 #[cfg(target_os = "linux")]
