@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use opencode_auth::cli::{Exit, PolicyCommand, TokenCommand, may_hold_token, name_examples};
 
-/// Manage the bearer tokens of an opencode server
+/// Manage the tokens of an opencode server, review its policy, and guard it
 #[derive(Parser)]
 #[command(name = "opencode-auth", version)]
 enum Program {
