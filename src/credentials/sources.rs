@@ -39,9 +39,9 @@ use crate::carrier::Carrier;
 ///
 /// # Removal
 ///
-/// The layer removes the credentials before it decides: the headers, the query parameter (from the URI and
-/// from axum's `OriginalUri`), and the entries of `Sec-WebSocket-Protocol`. Other query parameters keep their
-/// bytes and their order. A `Referer` that contains the query parameter is removed as well.
+/// The layer removes the credentials of a request that it checks: the headers, the query parameter (from the
+/// URI and from axum's `OriginalUri`), and the entries of `Sec-WebSocket-Protocol`. Other query parameters keep
+/// their bytes and their order. A public route gets what was sent. A `Referer` that contains the query parameter is removed as well.
 /// [`forward_credentials`](crate::AuthLayer::forward_credentials) leaves everything in place.
 ///
 /// # Security

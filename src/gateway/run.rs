@@ -83,6 +83,11 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
     };
     // Not before: that the store is missing says nothing to somebody who runs this for the first time.
     setup.log.start()?;
+    if !upstream.has_credential() {
+        tracing::warn!(
+            "opencode accepts requests without a password: a client of its own port needs no token"
+        );
+    }
     let (stop, stopped) = Stopped::channel();
     let proxy = Proxy { upstream: Arc::clone(&upstream), tickets, stopped };
     let health = Health { upstream, store: setup.store.clone() };

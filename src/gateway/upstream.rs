@@ -57,6 +57,10 @@ impl Upstream {
         &self.authority
     }
 
+    pub(super) const fn has_credential(&self) -> bool {
+        self.credential.is_some()
+    }
+
     /// Sends a request with the gateway's own credential.
     ///
     /// The request's URI has a path and a query alone.

@@ -54,3 +54,19 @@ async fn store_with_tokens_gets_none_and_nothing_is_printed_of_them() {
     assert!(rest.starts_with("Tokens are those of `"), "{rest}");
     assert_eq!(gateway.store.list().unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_without_a_password_gets_a_warning() {
+    let health = async || axum::Json(serde_json::json!({ "version": "1.18.33" }));
+    let router = axum::Router::new().route("/global/health", axum::routing::get(health));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, router).await });
+    let gateway = Gateway::spawn(|command| {
+        command.arg(format!("--upstream=http://{upstream}"));
+    });
+    let warning = "opencode accepts requests without a password";
+    assert!(gateway.stderr().contains(warning), "{}", gateway.stderr());
+    let (upstream, _) = stub::first().await;
+    assert!(!Gateway::start(upstream).stderr().contains(warning));
+}
