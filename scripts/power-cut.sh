@@ -1,7 +1,7 @@
 #!/bin/sh
 # Copies the image of a loop-mounted file system (ext4, ext3, xfs, btrfs) right after each change returned,
 # as a power cut would leave it, and looks for the change in the copy. Requires root, mkfs and loop devices;
-# says so and passes where they are missing. What it mounts is seen by nobody else and goes with the process.
+# says so and passes where they are missing. Its mounts are private and end with the process.
 #
 #   scripts/power-cut.sh [changes]
 set -eu

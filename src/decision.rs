@@ -76,7 +76,7 @@ pub enum Denial {
     CrossOrigin,
     /// The ticket is unknown, used, expired or for another path: 403.
     TicketInvalid,
-    /// The store could not be read, so nobody knows whether the token is valid: 503.
+    /// The store could not be read, so it is unknown whether the token is valid: 503.
     StoreUnavailable,
 }
 

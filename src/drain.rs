@@ -1,4 +1,4 @@
-//! Reads what is left of a denied request's body.
+//! Reads the rest of a denied request's body.
 //!
 //! A server that responds over HTTP/1.1 without reading the body has to close the connection, and a client
 //! that is still sending then sees a broken pipe and not the response.

@@ -34,7 +34,7 @@ impl Guarded {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auth-tokens.json");
         let token = FileTokenStore::open(&path).unwrap().create(NewToken::new()).unwrap().token;
-        // A refresh allocates, so there is none during the test.
+        // A refresh allocates, so none happens during the test.
         let window = std::time::Duration::from_secs(3600);
         let store = FileTokenStore::options().freshness_window(window).open(&path).unwrap();
         Self { store, token, _directory: directory }

@@ -71,7 +71,7 @@ fn a_change_of_state_is_announced_when_no_request_waits_for_the_refresh() {
         found.unwrap()
     };
     assert!(look().is_some());
-    // That the file is gone is found off the workers, and announced there.
+    // The missing file is found and announced outside the workers.
     std::fs::remove_file(&path).unwrap();
     assert!(look().is_none());
     assert!(look().is_none());

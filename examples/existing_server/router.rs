@@ -1,4 +1,4 @@
-//! The server as it was before. It knows nothing of tokens.
+//! The server before it was guarded. It has no code about tokens.
 
 use std::convert::Infallible;
 use std::time::Duration;

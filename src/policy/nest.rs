@@ -61,7 +61,7 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// The original path, and what is left of it after each of the first `count - 1` segments.
+/// The original path, and the rest of it after each of the first `count - 1` segments.
 pub(super) fn suffixes(original: &str, count: usize) -> impl Iterator<Item = &str> {
     successors(Some(original), |path| split_first(path).map(|(_, rest)| rest)).take(count)
 }

@@ -1,4 +1,4 @@
-//! What a policy decides about a request, and by which rule.
+//! The decision of a policy about a request, and its rule.
 
 use std::fmt;
 use std::sync::Arc;

@@ -132,7 +132,7 @@ impl PostgresTokenStore {
         init::init(&Database::new(url)?).await
     }
 
-    /// Looks at the database for a person: what role this is, what it may do, and what is wrong.
+    /// Reports on the database: the role, its privileges, and problems.
     ///
     /// # Errors
     ///

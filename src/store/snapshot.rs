@@ -17,7 +17,7 @@ use crate::store::records::Records;
 use crate::store::{Lookup, LookupResult, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
-/// How long a request waits for a refresh. Then nobody can tell whether its token is valid.
+/// How long a request waits for a refresh. After that, the store could not tell whether its token is valid.
 const WAIT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The newest records of a store, kept in memory under a lease.

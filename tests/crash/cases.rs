@@ -119,7 +119,7 @@ fn faults_of(change: &str, all: bool) -> Result<Vec<(Call, Fault, bool)>, String
     Ok(faults)
 }
 
-/// Runs one change with one fault and says what is wrong then.
+/// Runs one change with one fault and returns what is wrong afterwards.
 fn check(change: &str, call: &Call, fault: Fault, replaced: bool) -> Result<String, String> {
     let scene = Scene::new();
     let outcome = scene.run(change, Some((call, fault)));

@@ -1,4 +1,4 @@
-//! A policy says by which rule it decided.
+//! A decision names its rule.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -80,7 +80,7 @@ fn of_two_paths_the_rule_is_that_of_the_more_demanding() {
         (&mounted, "/config", "/api/config", "read", "method"),
         (&mounted, "/api/config", "/outer/api/config", "read", "method"),
         (&mounted, "/api/pty", "/outer/api/pty", "read,execute", "prefix /pty"),
-        // Only `nest` can say what was taken off.
+        // Only `nest` records the prefix that it removed.
         (&mounted, "/pty", "/api/config", "read,write,execute", "outside the mount"),
         (&mounted, "/config", "/outer/config", "read,write,execute", "outside the mount"),
         (&mounted, "//", "/api/config", "read,write,execute", "ambiguous path: empty segment"),
@@ -132,7 +132,7 @@ fn a_path_that_was_changed_after_nest_is_not_trusted() {
     }
 }
 
-/// The router has taken the prefix off, and the table knows only what is left.
+/// The router has removed the prefix, and the table knows only the rest.
 #[test]
 fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
     for policy in [Policy::default(), Policy::opencode()] {

@@ -173,7 +173,7 @@ async fn an_interactive_prefix_counts_wherever_nest_removed_it() {
     }
 }
 
-/// The documentation says so: `Router::layer` guards what is there at that moment.
+/// As axum documents: `Router::layer` guards only the routes that were added before it.
 #[tokio::test]
 async fn routes_added_after_the_layer_are_open() {
     let (store, _) = store_with(READ);

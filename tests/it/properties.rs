@@ -174,8 +174,8 @@ proptest! {
         prop_assert_eq!(policy.decide(&request).requirement, Requirement::Permissions(one | other));
     }
 
-    /// A mount is no rule that is added but another place for those that are there: what is needed
-    /// under it is what was needed without it, and all is needed elsewhere.
+    /// A mount adds no rule. It moves the existing ones: what is required
+    /// under it is what was required without it, and elsewhere all permissions are required.
     #[test]
     fn a_mount_moves_the_rules_and_opens_nothing(
         rules in rules(), prefix in path(), method in method(), path in path(),

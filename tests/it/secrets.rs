@@ -63,7 +63,7 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Every way in which a token, good or bad, may come in.
+/// Every way to send a token, valid or not.
 fn requests(token: &Token) -> Vec<Request<Body>> {
     let secret = token.expose_secret();
     let mut requests = vec![

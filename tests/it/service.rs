@@ -68,7 +68,7 @@ struct Slow {
 impl TokenStore for Slow {
     fn find(&self, digest: &TokenDigest) -> Lookup {
         let found = self.store.find(digest);
-        let Lookup::Ready(found) = found else { panic!("a memory store answers at once") };
+        let Lookup::Ready(found) = found else { panic!("a memory store responds at once") };
         let mut polls = self.polls;
         if polls == 0 {
             return Lookup::Ready(found);

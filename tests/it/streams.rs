@@ -240,7 +240,7 @@ fn streams_of_two_runtimes_and_of_none_end() {
     let of_first = first.block_on(open(&app, bearer("GET", "/event", &token)));
     let mut of_second = second.block_on(open(&app, bearer("GET", "/event", &token)));
     second.block_on(stays_open(&mut of_second));
-    // The first runtime is gone, and its streams with it. The look-ups must not run there.
+    // The first runtime and its streams have ended. The look-ups must not run there.
     drop(of_first);
     drop(first);
     second.block_on(stays_open(&mut of_second));
@@ -508,7 +508,7 @@ async fn a_principal_tells_a_handler_that_its_token_ended() {
     let never = principal.until_ended(pending::<()>());
     assert_eq!(tokio::time::timeout(limit, never).await.unwrap(), None);
 
-    // With the layer gone, nobody watches: that is an end.
+    // Without the layer nothing watches the token, so the stream ends.
     drop(app);
     tokio::time::sleep(Duration::from_millis(300)).await;
     tokio::time::timeout(Duration::from_millis(10), principal.ended()).await.unwrap();

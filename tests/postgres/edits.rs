@@ -1,4 +1,4 @@
-//! What somebody does in psql.
+//! Manual edits of the tables, as in psql.
 
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ async fn an_unknown_realm_or_format_or_a_lower_version_cannot_tell() {
     assert!(error.contains("no such realm"), "{error}");
 }
 
-/// A step of the model: what is done to the table.
+/// A step of the model: one edit of the table.
 #[derive(Clone, Debug)]
 enum Step {
     Create,

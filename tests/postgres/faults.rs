@@ -173,7 +173,7 @@ async fn a_stopped_server_asks_before_it_decides() {
     assert_eq!(server.status(&token).await, 401);
 }
 
-/// Idle servers do not poll, and the next request still finds what is true.
+/// Idle servers do not poll, and the next request still sees the current state.
 #[tokio::test]
 async fn an_idle_store_asks_again() {
     let cluster = shared_cluster!();

@@ -1,4 +1,4 @@
-//! A connection that is lost in COMMIT: the change was made, it was not made, or nobody can tell.
+//! A connection that is lost in COMMIT: the change was made, it was not made, or it is unknown.
 
 use opencode_auth::{ChangeError, NewToken};
 

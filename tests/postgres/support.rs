@@ -43,7 +43,7 @@ pub(crate) async fn find(store: &PostgresTokenStore, token: &Token) -> LookupRes
     store.find(&token.digest()).wait().await
 }
 
-/// Whether a request with this token finds a record. Panics if nobody can tell.
+/// Whether a request with this token finds a record. Panics if the store cannot tell.
 pub(crate) async fn is_known(store: &PostgresTokenStore, token: &Token) -> bool {
     find(store, token).await.unwrap().is_some()
 }

@@ -12,7 +12,7 @@ use crate::store::file::access;
 use crate::store::file::error::FileStoreError;
 use crate::store::file::location::directory_of;
 
-/// A temporary file is called `.<store>.opencode-auth-<random>.tmp`: as nobody else's is.
+/// The name of a temporary file is `.<store>.opencode-auth-<random>.tmp`. Other programs use no such name.
 const TEMPORARY_INFIX: &str = ".opencode-auth-";
 const TEMPORARY_RANDOM: usize = 12;
 const TEMPORARY_SUFFIX: &str = ".tmp";

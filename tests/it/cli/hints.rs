@@ -1,4 +1,4 @@
-//! What an error tells a user to do, which depends on what is on the disk.
+//! The hints of errors. They depend on the state of the disk.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -31,7 +31,7 @@ fn store(owner: u32, [file, directory, lock]: [u32; 3]) -> TempDir {
     place
 }
 
-/// What the user `nobody` is told by `create`. `None` if the binary cannot be run as that user.
+/// The output of `create` for the user `nobody`. `None` if the binary cannot be run as that user.
 fn create_as_nobody(directory: &Path) -> Option<String> {
     let output = Command::new(BINARY)
         .args(["token", "create", "--store"])

@@ -182,7 +182,7 @@ pub fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// A device that is always full; `None`, with a word about it, where there is none.
+/// A device that is always full. Without one, `None` and a message.
 pub fn full_device() -> Option<Stdio> {
     match fs::OpenOptions::new().write(true).open("/dev/full") {
         Ok(file) => Some(file.into()),

@@ -38,7 +38,7 @@ const SUFFIXES: &[&str] = &[
     "%20", "%0a", "%", ".json", "%c3%9f", "%ff",
 ];
 
-/// Beginnings that a router may resolve to nothing: what is open lends its name to what is closed.
+/// Prefixes that a router may resolve to nothing: the name of an open path before a closed one.
 const DETOURS: &[&str] = &[
     "/api/fs/read/../../..",
     "/api/fs/read/%2e%2e/.%2E/%2e.",

@@ -1,4 +1,4 @@
-//! A file that is edited by hand while requests come in, and one that stays torn or missing.
+//! A file that is edited by hand while requests come in, and one that stays broken or missing.
 
 use std::fs;
 use std::io::Write as _;
@@ -96,7 +96,7 @@ pub struct Refused {
     pub unexplained: usize,
 }
 
-/// Has an editor put tokens in and out, while clients ask with the one that stays and with those.
+/// Has an editor add and remove tokens while clients send requests with them and with one that stays.
 pub fn edit_under_load(case: &str, rounds: usize, editor: &Editor) -> Refused {
     let tokens = issue(rounds + 1);
     let record = |token: usize| &tokens[token].1;

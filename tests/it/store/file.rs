@@ -81,7 +81,7 @@ fn an_impossible_change_is_an_error_and_nothing_is_written() {
         ("ANSI escape", named("\u{1b}[2J"), format!("{controls} U+001B")),
         ("right to left", named("a\u{202e}b"), format!("{controls} U+202E")),
         ("a token", named(token.expose_secret()), is_token.to_owned()),
-        // What is missing is the checksum of what is there.
+        // The checksum is missing.
         ("a token cut short", named(&token.expose_secret()[..26]), is_token.to_owned()),
         (
             "half a token",
@@ -146,7 +146,7 @@ fn an_impossible_change_is_an_error_and_nothing_is_written() {
         assert_eq!(directory.bytes(), before, "{case}");
         assert_eq!(directory.entries(), [FILE, "auth-tokens.json.lock"], "{case}");
 
-        // Where there is nothing yet, nothing is made, not even a directory.
+        // If nothing exists yet, nothing is created, not even a directory.
         if case != "taken" {
             let absent = FileTokenStore::open(directory.path().join("absent").join(FILE)).unwrap();
             assert_eq!(absent.create(new).unwrap_err().to_string(), message, "{case}");

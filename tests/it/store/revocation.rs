@@ -117,7 +117,7 @@ pub fn delete_under_load(directory: &StoreDirectory, deletions: usize, others: u
         total.close += shown.close;
     }
     eprintln!("{total:?}");
-    // It shows nothing where nobody asked in time.
+    // Without a request in time the test shows nothing.
     assert!(total.allowed > total.deletions && total.refused > total.deletions, "{total:?}");
     total
 }

@@ -1,4 +1,4 @@
-//! What is at the store's place, and who could have put it there.
+//! Which files and directories are trusted: their kind, owners and modes.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -138,7 +138,7 @@ fn a_link_stays_a_link_and_its_target_is_replaced() {
     assert_eq!(FileTokenStore::open(&target).unwrap().list().unwrap().len(), 2);
     assert!(accepts(&store, &first.token));
     assert_eq!(directory.entries(), [FILE, "dotfiles"]);
-    assert!(lock_of(&target).exists(), "the lock is beside the file, for all that lead to it");
+    assert!(lock_of(&target).exists(), "the lock is beside the file, whatever link points to it");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::support::process::{is_root, skip};
 
 const INSIDE: &str = "OPENCODE_AUTH_TEST_INSIDE";
 
-/// Runs a test's body in another process that has a mount namespace of its own: what it mounts nobody
-/// else sees, and it is gone with the process. `test` is the test's full name.
+/// Runs a test's body in another process with its own mount namespace. Its mounts are invisible to others
+/// and end with the process. `test` is the test's full name.
 pub fn in_mount_namespace(test: &str, body: impl FnOnce()) {
     if env::var(INSIDE).is_ok_and(|inside| inside == test) {
         return body();

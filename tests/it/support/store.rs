@@ -1,4 +1,4 @@
-//! Stores in files: a directory for each, files written by hand, and what is found in them.
+//! Stores in temporary directories, hand-written files, and look-ups in them.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -54,12 +54,12 @@ impl StoreDirectory {
         FileTokenStore::open(self.file()).unwrap()
     }
 
-    /// The store without the wait for other processes' views, for tests in which there are none.
+    /// The store without the wait for other processes' snapshots, for tests without other processes.
     pub fn open_quick(&self) -> FileTokenStore {
         FileTokenStore::options().freshness_window(Duration::ZERO).open(self.file()).unwrap()
     }
 
-    /// The names of what is in the directory, sorted.
+    /// The sorted names of the directory's entries.
     pub fn entries(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path()).unwrap();
         let mut names: Vec<_> =
@@ -98,8 +98,8 @@ pub fn accepts(store: &FileTokenStore, token: &Token) -> bool {
     find(store, &token.digest()).unwrap().is_some()
 }
 
-/// The error with which a store of this content is refused, by `open`, by `list` and by changes alike;
-/// the file stays as it is.
+/// The error of a store with this content. `open`, `list` and changes give the same one, and the file stays
+/// unchanged.
 #[track_caller]
 pub fn refusal(content: impl AsRef<[u8]>) -> StoreError {
     let directory = StoreDirectory::new();
@@ -169,7 +169,7 @@ pub fn issue(count: usize) -> Vec<(Token, TokenRecord)> {
     (0..count).map(|_| NewToken::new().issue(now).unwrap()).collect()
 }
 
-/// A store's file with these records, as somebody else's program might write it.
+/// A store's file with these records, as another program might write it.
 pub fn render<'r>(records: impl IntoIterator<Item = &'r TokenRecord>) -> String {
     let tokens: Vec<String> = records.into_iter().map(render_record).collect();
     format!("{{\"version\": 1, \"tokens\": [\n{}\n]}}\n", tokens.join(",\n"))
