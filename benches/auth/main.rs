@@ -1,9 +1,9 @@
-//! What the layer costs, beside the least that a check of one token can cost.
+//! What the layer costs, compared with the cheapest possible check of one token.
 //!
-//! `cargo bench --bench auth` measures each case with criterion, and ends with a table of ratios whose
-//! cases were measured in turn, round by round, so that whatever else the machine does meets all of
-//! them. `-- --test` runs each case once; `-- --ratios` prints the table alone; `-- --case <name> <times>`
-//! does one thing so many times, for a profiler (see `scripts/instructions.sh`).
+//! `cargo bench --bench auth` measures each case with criterion, and ends with a table of ratios. For
+//! the ratios, the cases are measured in turn, round by round, so that other load on the machine affects all
+//! of them. `-- --test` runs each case once; `-- --ratios` prints the table alone; `-- --case <name> <times>`
+//! runs one case that many times, for a profiler (see `scripts/instructions.sh`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -8,8 +8,7 @@ const TIMES: u64 = 1_000;
 /// Starting threads takes a while, so they get more to do.
 const TIMES_ON_THREADS: u64 = 5_000;
 
-/// Prints, for each case, the median of its time and the median of its ratios, each of them to the cases
-/// of the same round.
+/// Prints for each case the median of its times and of its ratios to the other cases of the same round.
 pub fn print(cases: &Cases) {
     let [requests, carriers, denials, decisions, threads] = cases.groups();
     let alone: Vec<&Case> =

@@ -186,8 +186,8 @@ impl CredentialSources {
     }
 }
 
-/// Removes a query parameter from the URI and from the one that axum's `nest` keeps. Answers what is to be
-/// presented instead if that fails.
+/// Removes a query parameter from the URI and from the one that axum's `nest` keeps. If that
+/// fails, returns what counts as presented instead.
 fn remove_parameter<B>(request: &mut Request<B>, name: &str) -> Option<Presented> {
     if query::remove(request.uri_mut(), name).is_err() {
         return Some(Presented::Malformed);

@@ -107,8 +107,8 @@ pub enum ChangeError {
         /// When it expired.
         expired_at: UtcDateTime,
     },
-    /// The connection broke during the commit, and nobody could find out whether the change was made. Look
-    /// at the tokens before you try again. Only a store on a network has this outcome.
+    /// The connection broke during the commit, and the store could not find out whether the change was made.
+    /// List the tokens before you try again. Only a store on a network has this outcome.
     #[error(
         "it is not known whether the change was made; look at the tokens before you try again: {0}"
     )]

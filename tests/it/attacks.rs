@@ -1,5 +1,5 @@
-//! Requests that got past other systems, against routers of every shape. One oracle: a handler's mark
-//! is there only if the token holds what the route that actually ran needs.
+//! Attacks that got past other systems, against routers of every shape. The one check: a handler runs only
+//! if the token is granted what its route requires.
 
 use axum::Router;
 use axum::body::Body;
@@ -98,8 +98,8 @@ pub const PATHS: [&str; 74] = [
     "/me\u{df}age",
 ];
 
-/// Paths that are harmless, and need no more than their method says: an oracle that refuses
-/// everything would be right about the others.
+/// Harmless paths, which require only what their method requires. A policy that denies everything would
+/// pass the other cases.
 const HARMLESS: [&str; 8] =
     ["/config", "/config/", "/", "/{}s", "/{}.json", "/x/{}", "/config?x=/{}", "/files/x/{}"];
 

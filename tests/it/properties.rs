@@ -160,8 +160,7 @@ proptest! {
         prop_assert!(after.contains(before));
     }
 
-    /// What a path was before `nest` shortened it may add to what is needed, and takes nothing away
-    /// from what the policy knows of either.
+    /// The path before `nest` shortened it may add required permissions. It never removes any.
     #[test]
     fn of_two_paths_both_count_where_both_are_known(
         prefix in path(), method in method(), path in path(), original in path(),

@@ -45,9 +45,8 @@ pub fn request(method: &str, path: &str) -> Request<Body> {
     Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
 }
 
-/// A request as axum's `nest` hands it on that made this path of `original`, for a router at what is before
-/// the path in it. Where nothing can be taken off to make the one of the other, as something else leaves it
-/// that changes paths.
+/// A request as a router inside axum's `nest` receives it, if `original` ends with `path`. The part before it is
+/// where the router is nested. Otherwise a request whose path was changed by something other than `nest`.
 pub fn nested(method: &str, path: &str, original: &str) -> Request<Body> {
     let Some(base) = original.strip_suffix(path) else {
         let mut changed = request(method, path);

@@ -270,8 +270,8 @@ fn a_file_that_stays_missing_is_an_empty_store_after_100_ms() {
     assert!(accepts(&store, &token));
 }
 
-/// Whether a request was allowed that met a torn file, which soon was whole and held the token or not;
-/// `None` if the machine was too busy to make it whole in time.
+/// Sends a request while the file is half written, and completes the file soon after. Returns whether the
+/// request was allowed, or `None` if the machine was too busy to complete the file in time.
 fn ask_while_torn(holds_token: bool) -> Option<bool> {
     let (directory, store, token, record) = open_with_one();
     let whole = if holds_token { render([&record]) } else { render([]) };

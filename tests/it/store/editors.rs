@@ -5,16 +5,16 @@ use std::process::{Command, Stdio};
 use crate::store::editing::{edit_under_load, with_shell};
 use crate::support::process::skip;
 
-/// How vim puts the file `$NEW` in the place of the content of `$FILE`.
+/// How vim replaces the content of `$FILE` with that of `$NEW`.
 fn vim(settings: &str) -> String {
     format!(r#"vim --clean -es -c '{settings}' -c '%!cat $NEW' -c wq "$FILE" < /dev/null"#)
 }
 
-/// Keys for a terminal: from the first line to the last, cut; read a file; write; leave.
+/// The keys for nano: cut all lines, read a file, write, exit.
 const NANO: &str = r#"{ sleep 0.2; printf '\033\\\033a\033/\013\022%s\r\017\r\030' "$NEW"; } |
     TERM=xterm script -qec "nano --ignorercfiles --nonewlines '$FILE'" /dev/null > /dev/null"#;
 
-/// As an editor that first asks for less space, and then writes over what is there.
+/// Like an editor that first sets the size of the file and then overwrites it.
 const IN_PLACE: &str = r#"truncate -s "$(stat -c %s "$NEW")" "$FILE" &&
     dd if="$NEW" of="$FILE" bs=64 conv=notrunc status=none"#;
 

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use crate::support::store::{StoreDirectory, fault, find, issue, render, set_mode, write_private};
 use crate::support::{bearer, send};
 
-/// A store with a token, and the lock of its file, which somebody else holds.
+/// A store with a token, and the held lock of its file.
 fn locked_store(directory: &StoreDirectory) -> (FileTokenStore, File) {
     let store = directory.open();
     let _ = store.create(NewToken::new().name("ci")).unwrap();

@@ -1,5 +1,5 @@
-//! A deleted token is denied from the first request that starts after `delete` returned, in whichever
-//! process. A new one is accepted by the first request after `create` did.
+//! A deleted token is denied from the first request that starts after `delete` returned, in every
+//! process. A new one is accepted from the first request after `create` returned.
 
 use std::env;
 use std::sync::Arc;
