@@ -55,3 +55,37 @@ fn denied(action: &str, path: &Path) -> Option<String> {
 fn denied(_action: &str, _path: &Path) -> Option<String> {
     Some("run as the user that owns the store".to_owned())
 }
+
+/// What to do instead where `chmod` has no effect: on a read-only mount, such as the volume of a ConfigMap, and
+/// on file systems that have no modes of their own. `None` elsewhere.
+#[cfg(target_os = "linux")]
+pub(super) fn chmod_is_vain(path: &Path) -> Option<&'static str> {
+    /// FAT, exFAT, NTFS (two drivers), SMB (two), 9P, and the shared folders of VirtualBox.
+    const WITHOUT_MODES: [u32; 8] = [
+        0x4d44,
+        0x2011_bab0,
+        0x5346_544e,
+        0x7366_746e,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x0102_1997,
+        0x786f_4256,
+    ];
+    let kind = rustix::fs::statfs(path).ok()?.f_type;
+    if WITHOUT_MODES.iter().any(|known| i128::from(*known) == i128::from(kind)) {
+        return Some(
+            "its file system has no modes of its own, so `chmod` has no effect there; keep the store on \
+             another file system",
+        );
+    }
+    let flags = rustix::fs::statvfs(path).ok()?.f_flag;
+    flags.contains(rustix::fs::StatVfsMountFlags::RDONLY).then_some(
+        "it is mounted read-only, so `chmod` has no effect there; change it where it comes from, and in \
+         Kubernetes use a Secret or a projected volume and not a ConfigMap",
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn chmod_is_vain(_path: &Path) -> Option<&'static str> {
+    None
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use crate::cli::hints::hint;
+use crate::cli::hints::{chmod_is_vain, hint};
 use crate::cli::relative;
 use crate::record::{NewTokenError, TokenRecord};
 use crate::redact::escape;
@@ -129,10 +129,17 @@ pub(super) fn trust_problem(store: &Path, problem: &TrustProblem) -> String {
             user_name(*owner),
             command("ls -l", path),
         ),
-        TrustProblem::NotAFile
-        | TrustProblem::UnknownOwner { .. }
-        | TrustProblem::FileWritable { .. }
-        | TrustProblem::DirectoryWritable { .. } => problem.to_string(),
+        TrustProblem::FileWritable { path, mode } => match chmod_is_vain(path) {
+            Some(hint) => format!("others can write to it (mode {mode}); {hint}"),
+            None => problem.to_string(),
+        },
+        TrustProblem::DirectoryWritable { path, mode } => match chmod_is_vain(path) {
+            Some(hint) => {
+                format!("everybody can put files into its directory (mode {mode}); {hint}")
+            }
+            None => problem.to_string(),
+        },
+        TrustProblem::NotAFile | TrustProblem::UnknownOwner { .. } => problem.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::mounts::{in_mount_namespace, mount};
 use crate::support::process::{is_root, skip};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_opencode-auth");
@@ -97,4 +98,33 @@ fn a_second_name_of_the_file_is_pointed_out() {
     assert!(run(&["check"]).contains("Note: the file has another name (a hard link)."));
     let warning = "warning: the file has another name (a hard link), which keeps the old tokens";
     assert!(run(&["delete", "--expired"]).contains(warning));
+}
+
+/// As the volume of a ConfigMap: mode 0777, and read-only.
+#[test]
+fn chmod_is_not_the_hint_where_it_has_no_effect() {
+    let test = "cli::hints::chmod_is_not_the_hint_where_it_has_no_effect";
+    in_mount_namespace(test, || {
+        let place = TempDir::new().unwrap();
+        if !mount(&["-t", "tmpfs", "tmpfs"], place.path()) {
+            return;
+        }
+        let file = place.path().join(FILE);
+        fs::write(&file, r#"{"version": 1, "tokens": []}"#).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        let check = || {
+            let mut command = Command::new(BINARY);
+            let output = command.args(["token", "check", "--store"]).arg(&file).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(check().contains("chmod go-w"), "{}", check());
+        if mount(&["-o", "remount,ro"], place.path()) {
+            let text = check();
+            assert!(
+                text.contains("it is mounted read-only, so `chmod` has no effect there"),
+                "{text}"
+            );
+            assert!(!text.contains("chmod go-w"), "{text}");
+        }
+    });
 }
