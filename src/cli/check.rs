@@ -141,12 +141,28 @@ fn check_writing(path: &Path, findings: &mut Findings) {
         );
     }
     if let Err(error) = opened {
+        let fix = if is_own(&metadata) {
+            format!("let yourself write to it: {}", command("chmod u+rw", lock))
+        } else {
+            format!("make it yours: {}", command("sudo chown \"$USER\"", lock))
+        };
         findings.wrong(&format!(
-            "the lock file `{}` cannot be opened ({error}), so tokens cannot be changed; make it yours: {}",
+            "the lock file `{}` cannot be opened ({error}), so tokens cannot be changed; {fix}",
             escape_path(lock),
-            command("sudo chown \"$USER\"", lock),
         ));
     }
+}
+
+#[cfg(unix)]
+fn is_own(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn is_own(_metadata: &fs::Metadata) -> bool {
+    true
 }
 
 #[cfg(unix)]

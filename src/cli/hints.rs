@@ -56,11 +56,11 @@ fn denied(_action: &str, _path: &Path) -> Option<String> {
     Some("run as the user that owns the store".to_owned())
 }
 
-/// What to do instead where `chmod` has no effect: on a read-only mount, such as the volume of a ConfigMap, and
+/// What to do instead where `chmod` has no effect: on a read-only mount, such as the volume of a `ConfigMap`, and
 /// on file systems that have no modes of their own. `None` elsewhere.
 #[cfg(target_os = "linux")]
 pub(super) fn chmod_is_vain(path: &Path) -> Option<&'static str> {
-    /// FAT, exFAT, NTFS (two drivers), SMB (two), 9P, and the shared folders of VirtualBox.
+    /// FAT, exFAT, NTFS (two drivers), SMB (two), 9P, and the shared folders of `VirtualBox`.
     const WITHOUT_MODES: [u32; 8] = [
         0x4d44,
         0x2011_bab0,

@@ -128,3 +128,26 @@ fn chmod_is_not_the_hint_where_it_has_no_effect() {
         }
     });
 }
+
+#[test]
+fn a_lock_of_ones_own_needs_no_chown() {
+    if !is_root() {
+        return skip("running as another user takes root");
+    }
+    for (owner, expected) in [(NOBODY, "chmod u+rw"), (0, "sudo chown \"$USER\"")] {
+        let place = store(NOBODY, [0o600, 0o700, 0o000]);
+        let lock = place.path().join(LOCK);
+        chown(&lock, Some(owner), Some(owner)).unwrap();
+        let output = Command::new(BINARY)
+            .args(["token", "check", "--store"])
+            .arg(place.path().join(FILE))
+            .env_clear()
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output();
+        let Ok(output) = output else { return skip("the binary cannot be run as another user") };
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("{expected} '{}'", lock.display())), "{text}");
+    }
+}
