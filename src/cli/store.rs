@@ -166,7 +166,7 @@ impl OpenStore {
         }
     }
 
-    /// Whether hard links lead to the store's file.
+    /// Whether hard links point to the store's file.
     pub(super) fn has_other_names(&self) -> bool {
         match self {
             Self::File(store) => {

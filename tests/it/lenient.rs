@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-/// The prefixes of `Policy::default()` that lead to interactive routes.
+/// The prefixes of `Policy::default()` of interactive routes.
 pub const INTERACTIVE: [&str; 3] = ["pty", "session", "message"];
 
 type Step = fn(&str) -> String;

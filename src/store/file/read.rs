@@ -28,7 +28,7 @@ pub(crate) struct StoreFile {
 }
 
 impl StoreFile {
-    /// Opens the store at `path`, whose links lead to `target`. `None` if there is no file.
+    /// Opens the store at `path`, whose links point to `target`. `None` if there is no file.
     ///
     /// The file is checked once it is open, because another file may take its name at any moment. For
     /// the same reason a link at `target` is an error: `target` was not a link when it was checked.
@@ -98,7 +98,7 @@ pub(crate) struct Content {
     is_settled: bool,
 }
 
-/// Reads the store at `path`, whose links lead to where `locate` says.
+/// Reads the store at `path`, whose links point to the path that `locate` returns.
 ///
 /// A partially written or missing file is retried within the grace period. An editor may be about to put
 /// the file back, and a change that took the store for empty would lose its tokens.

@@ -89,7 +89,7 @@ pub(crate) fn update<T>(
     Err(FileStoreError::Changing { path: target }.into())
 }
 
-/// How many hard links lead to the file, beside its own name.
+/// How many other names (hard links) the file has.
 pub(crate) fn other_names(target: &Path) -> u64 {
     #[cfg(unix)]
     {
