@@ -44,9 +44,6 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let options = match parse(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
@@ -119,12 +116,18 @@ async fn run(options: Options) -> Result<(), AnyError> {
         })
         .await??
     };
+    // Before anyone is told that the server runs, so that Ctrl-C ends it in good order from then on.
+    let interruption = interrupted();
     io::stdout().write_all(introduction.as_bytes())?;
+    // Only now: that the new store was missing a moment ago is no news.
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
     let (stop, stopped) = watch::channel(false);
     let app = app::guarded(store, stopped.clone());
     let serve = axum::serve(listener, app).with_graceful_shutdown(async move {
-        interrupted().await;
+        interruption.await;
         // Streams do not end by themselves.
         let _ = stop.send(true);
     });
@@ -258,15 +261,19 @@ A stream of events, which ends when its token is deleted:
     ))
 }
 
-async fn interrupted() {
-    let ctrl_c = tokio::signal::ctrl_c();
+/// Ctrl-C or SIGTERM, from this call on.
+fn interrupted() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! { _ = ctrl_c => {}, _ = terminate.recv() => {} }
+        [SignalKind::interrupt(), SignalKind::terminate()].map(signal)
+    };
+    async move {
+        #[cfg(unix)]
+        if let [Ok(mut interrupt), Ok(mut terminate)] = signals {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = ctrl_c.await;
 }
