@@ -24,6 +24,7 @@ use axum::http::{Method, Request};
 pub use self::audit::{Audit, Drift};
 use self::directory::Directories;
 pub use self::directory::DirectoryError;
+pub(crate) use self::directory::may_name_directory;
 use self::mount::Mount;
 use self::nest::{Paths, suffixes};
 pub use self::openapi::{OpenApi, OpenApiError};

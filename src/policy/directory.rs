@@ -89,6 +89,11 @@ impl fmt::Debug for Directories {
     }
 }
 
+/// Whether a query names a directory, or may do so to some reader.
+pub(crate) fn may_name_directory(query: &str) -> bool {
+    !matches!(find_in_query(query), Ok(None))
+}
+
 fn find_in_headers(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Doubt> {
     let mut values = headers.get_all(HEADER).iter();
     match (values.next(), values.next()) {

@@ -232,3 +232,45 @@ fn a_trusted_origin_is_exactly_one() {
         assert_eq!(format!("{error:?}"), error.to_string());
     }
 }
+
+/// opencode loads the plugins of a directory that a request names, so a `GET` from another site's page could
+/// run code with the password that the browser remembers.
+#[tokio::test]
+async fn a_get_that_names_a_directory_has_to_come_from_the_same_or_a_trusted_origin() {
+    let store = MemoryTokenStore::new();
+    let token = store.create(NewToken::new()).unwrap().token;
+    let token = token.expose_secret();
+    let basic = format!("Basic {}", STANDARD.encode(format!("opencode:{token}")));
+    let bearer = format!("Bearer {token}");
+    let inner =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let service = AuthLayer::new(store)
+        .credentials(CredentialSources::opencode())
+        .trusted_origins([TRUSTED])
+        .unwrap()
+        .layer(inner);
+    for (query, site, origin, authorization, expected) in [
+        ("?directory=/tmp/x", "cross-site", None, &basic, 403),
+        ("?a=b&location[directory]=/tmp/x", "same-site", None, &basic, 403),
+        ("?location%5Bdirectory%5D=/tmp/x", "cross-site", None, &basic, 403),
+        ("?Directory=/tmp/x", "cross-site", None, &basic, 403),
+        ("?directory=/tmp/x", "cross-site", Some(TRUSTED), &basic, 200),
+        ("?directory=/tmp/x", "same-origin", None, &basic, 200),
+        ("?directory=/tmp/x", "none", None, &basic, 200),
+        ("?directory=/tmp/x", "cross-site", None, &bearer, 200),
+        ("?roots=true", "cross-site", None, &basic, 200),
+        ("", "cross-site", None, &basic, 200),
+    ] {
+        let mut request = Request::get(format!("/session{query}"))
+            .header("host", HOST)
+            .header("sec-fetch-site", site)
+            .header("authorization", authorization);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let response = service.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), expected, "{query} {site} {origin:?} {authorization}");
+        let is_cross_origin = response.extensions().get() == Some(&Denial::CrossOrigin);
+        assert_eq!(is_cross_origin, expected == 403);
+    }
+}
