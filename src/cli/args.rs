@@ -26,7 +26,7 @@ pub(super) enum Action {
         opencode auth token list --json | jq -r '.[].id'"
     )]
     List(List),
-    /// Delete tokens: servers refuse them at once
+    /// Delete tokens: servers deny them at once
     #[command(
         visible_alias = "rm",
         after_help = "Examples:\n  \

@@ -108,7 +108,7 @@ impl<'c> Session<'c> {
         }
         if !arguments.json {
             output::say(format_args!(
-                "Rotated the token {}. Servers refuse the old secret from now on and end its open streams.",
+                "Rotated the token {}. Servers deny the old secret from now on and end its open streams.",
                 wording::token(&record),
             ));
             self.say_how_to_use(&record, &store.place());
@@ -163,8 +163,8 @@ impl<'c> Session<'c> {
         }
         output::say(match deleted.records.len() {
             0 => "No token is expired. Nothing was deleted.",
-            1 => "Servers refuse it from now on and end its open streams.",
-            _ => "Servers refuse them from now on and end their open streams.",
+            1 => "Servers deny it from now on and end its open streams.",
+            _ => "Servers deny them from now on and end their open streams.",
         });
         Ok(done(
             "that was done, but a power cut may restore the deleted tokens",

@@ -11,7 +11,7 @@ use crate::store::change::ChangeError;
 use crate::store::records::Records;
 use crate::token::Token;
 
-/// Fields that this version does not know, kept as they are for the one that does.
+/// Fields that this version does not know. They are kept byte for byte for a version that does.
 pub(crate) type UnknownFields = Vec<(Box<str>, Box<RawValue>)>;
 
 /// The content of a store.
@@ -47,7 +47,7 @@ impl Document {
             if let Some(name) = record.name().and_then(|name| self.named(name).next()?.name()) {
                 return Err(ChangeError::NameTaken { name: name.to_owned() });
             }
-            // An id has 48 bits, so two of them may meet one day.
+            // An id has 48 bits, so two tokens can get the same one.
             if self.entries.iter().all(|entry| entry.record.id() != record.id()) {
                 break (token, record);
             }
@@ -77,7 +77,7 @@ impl Document {
         Ok((token, renewed, replaced))
     }
 
-    /// Puts the old record of a rotated token back, if the token still is as the rotation left it.
+    /// Restores the old record of a rotated token, unless the token has changed since.
     pub(crate) fn undo_rotation(
         &mut self,
         rotated: &TokenRecord,
@@ -131,8 +131,8 @@ impl Document {
             .collect()
     }
 
-    /// The position of the token with this id, or else of the only one with this name or an id that begins
-    /// like this.
+    /// The position of the token with this id, or else of the only token with this name or with an id that
+    /// begins so.
     fn position(&self, id_or_name: &str) -> Result<usize, ChangeError> {
         let mut records = self.records();
         if let Some(position) = records.position(|record| record.id().as_str() == id_or_name) {

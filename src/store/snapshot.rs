@@ -293,7 +293,7 @@ impl Shared {
                 tracing::info!(store, "token store can be read again");
             }
             (State::Good | State::Failed, State::Missing, _) => {
-                tracing::warn!(store, "token store is missing: every token is refused");
+                tracing::warn!(store, "token store is missing: every request is denied");
             }
             (State::Good | State::Missing, State::Failed, Some(error)) => {
                 tracing::error!(

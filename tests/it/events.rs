@@ -143,7 +143,7 @@ fn each_state_of_the_file_is_one_event_from_the_start_on() {
         shown
     };
     let store = FileTokenStore::open(&path).unwrap();
-    assert_eq!(events(1), ["WARN token store is missing: every token is refused"]);
+    assert_eq!(events(1), ["WARN token store is missing: every request is denied"]);
     let created = store.create(NewToken::new()).unwrap();
     let good = fs::read(&path).unwrap();
     let _ = FileTokenStore::open(&path).unwrap();
@@ -175,7 +175,7 @@ fn each_state_of_the_file_is_one_event_from_the_start_on() {
 
     fs::remove_file(&path).unwrap();
     assert_eq!((look(), look()), (Ok(false), Ok(false)));
-    assert_eq!(events(1), ["WARN token store is missing: every token is refused"]);
+    assert_eq!(events(1), ["WARN token store is missing: every request is denied"]);
 
     fs::write(&path, &good).unwrap();
     assert_eq!(look(), Ok(true));

@@ -36,7 +36,7 @@ pub(crate) fn open(
                 tracing::info!(store = name, tokens = records.len(), "token store is open");
             }
             Refreshed::Missing => {
-                tracing::warn!(store = name, "token store is missing: every token is refused");
+                tracing::warn!(store = name, "token store is missing: every request is denied");
             }
             Refreshed::Failed(error) => return Err(error.clone()),
         }

@@ -34,7 +34,7 @@ fn a_command_says_that_it_waits_for_another_process_and_continues() {
         str![[r#"
 Another process is changing the tokens. Waiting for it.
 Deleted the token [ID] (one).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 
 "#]],
     );
@@ -109,7 +109,7 @@ warning: the token was rotated, but a power cut may undo that and restore the ol
 
     on_a_bad_disk(&home, &["delete", "ci"]).is(3, "", str![[r#"
 Deleted the token [ID] (ci).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 warning: that was done, but a power cut may restore the deleted tokens: the disk did not confirm it (Input/output error (os error 5))
 
 "#]]);

@@ -29,7 +29,7 @@ fn tokens_are_deleted_by_id_name_or_beginning_of_the_id() {
         "",
         str![[r#"
 Deleted the token [ID] (laptop).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 
 "#]],
     );
@@ -38,7 +38,7 @@ Servers refuse it from now on and end its open streams.
         "",
         str![[r#"
 Deleted the token [ID] (漢字).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 
 "#]],
     );
@@ -47,7 +47,7 @@ Servers refuse it from now on and end its open streams.
         "",
         str![[r#"
 Deleted the token [ID] (ci).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 
 "#]],
     );
@@ -72,7 +72,7 @@ fn several_tokens_are_deleted_at_once() {
         str![[r#"
 Deleted the token [ID] (laptop).
 Deleted the token [ID] (ci).
-Servers refuse them from now on and end their open streams.
+Servers deny them from now on and end their open streams.
 
 "#]],
     );
@@ -134,7 +134,7 @@ fn expired_tokens_are_deleted() {
         str![[r#"
 Deleted the token [ID] (ci).
 Deleted the token [ID] (old).
-Servers refuse them from now on and end their open streams.
+Servers deny them from now on and end their open streams.
 
 "#]],
     );

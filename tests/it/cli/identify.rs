@@ -68,7 +68,7 @@ fn a_token_on_standard_input_is_deleted_or_rotated() {
         "",
         str![[r#"
 Deleted the token [ID] (ci).
-Servers refuse it from now on and end its open streams.
+Servers deny it from now on and end its open streams.
 
 "#]],
     );

@@ -18,7 +18,7 @@ fn the_new_secret_works_and_the_old_one_does_not() {
 
 "#]],
         str![[r#"
-Rotated the token [ID] (ci). Servers refuse the old secret from now on and end its open streams.
+Rotated the token [ID] (ci). Servers deny the old secret from now on and end its open streams.
   permissions  read
   expires      [TIME], in 30 days
   stored in    [HOME]/.config/opencode/auth-tokens.json (as a hash)

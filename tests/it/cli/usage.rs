@@ -61,7 +61,7 @@ Usage: opencode-auth token [OPTIONS] <COMMAND>
 Commands:
   create       Create a token and print it once
   list         List the tokens without their secrets [alias: ls]
-  delete       Delete tokens: servers refuse them at once [alias: rm]
+  delete       Delete tokens: servers deny them at once [alias: rm]
   rotate       Give a token a new secret: the old one stops working at once
   identify     Say which token standard input holds
   path         Print the path of the token file

@@ -28,14 +28,14 @@ pub(super) fn document<'de, D: Deserializer<'de>>(
     Expected { visitor, what: "a JSON object", problems }.deserialize(deserializer)
 }
 
-/// Where the first problem is kept, beside the error of `serde_json` that has its place.
+/// Keeps the first problem. The error of `serde_json` has its line and column.
 #[derive(Clone, Copy)]
 struct Problems<'p>(&'p Cell<Option<FormatProblem>>);
 
 impl<'p> Problems<'p> {
-    fn refuse<E: de::Error>(self, problem: FormatProblem) -> E {
+    fn report<E: de::Error>(self, problem: FormatProblem) -> E {
         self.0.set(Some(problem));
-        E::custom("refused")
+        E::custom("reported")
     }
 
     fn text(self, what: &'static str) -> Expected<'p, TextVisitor> {
@@ -43,7 +43,7 @@ impl<'p> Problems<'p> {
     }
 }
 
-/// Reads a value of the visitor's type. If it is of another, that is the problem, in our words.
+/// Reads a value of the visitor's type. A value of another type is reported in our own words.
 struct Expected<'p, V> {
     visitor: V,
     what: &'static str,
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for NullableTextVisitor {
     }
 }
 
-/// The fields of one object that are not known, in their order.
+/// The unknown fields of one object, in their order.
 #[derive(Default)]
 struct UnknownReader<'de> {
     fields: UnknownFields,
@@ -116,18 +116,18 @@ impl<'de> UnknownReader<'de> {
     ) -> Result<(), A::Error> {
         let name = (*field).into();
         if !self.seen.insert(field) {
-            return Err(problems.refuse(FormatProblem::RepeatedField));
+            return Err(problems.report(FormatProblem::RepeatedField));
         }
         self.fields.push((name, map.next_value::<&RawValue>()?.to_owned()));
         Ok(())
     }
 }
 
-/// Puts a value into its place, once.
+/// Sets a field. Reports one that is set already.
 fn fill<T, E: de::Error>(problems: Problems<'_>, place: &mut Option<T>, value: T) -> Result<(), E> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(problems.refuse(FormatProblem::RepeatedField)),
+        Some(_) => Err(problems.report(FormatProblem::RepeatedField)),
     }
 }
 
@@ -148,10 +148,10 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_> {
         while let Some(field) = map.next_key_seed(problems.text("a field name"))? {
             match &*field {
                 "version" => {
-                    // As it is written: 1.0 and "1" are other versions.
+                    // Compared as text: 1.0 and "1" are other versions.
                     let written = map.next_value::<&RawValue>()?.get();
                     if written != "1" {
-                        return Err(problems.refuse(FormatProblem::Version));
+                        return Err(problems.report(FormatProblem::Version));
                     }
                     fill(problems, &mut version, ())?;
                 }
@@ -167,7 +167,7 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_> {
                 _ => unknown.read(problems, field, &mut map)?,
             }
         }
-        let missing = |field| problems.refuse(FormatProblem::Missing(field));
+        let missing = |field| problems.report(FormatProblem::Missing(field));
         version.ok_or_else(|| missing("version"))?;
         Ok(Document { entries: entries.ok_or_else(|| missing("tokens"))?, unknown: unknown.fields })
     }
@@ -197,7 +197,7 @@ impl<'de> Visitor<'de> for TokensVisitor<'_> {
     }
 }
 
-/// What no other token may have.
+/// The ids, names and digests so far. No two tokens may share one.
 #[derive(Default)]
 struct Taken<'de> {
     ids: HashSet<TokenId>,
@@ -227,7 +227,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                 "id" => {
                     let text = map.next_value_seed(problems.text("a string as `id`"))?;
                     let value =
-                        text.parse::<TokenId>().map_err(|_| problems.refuse(FormatProblem::Id))?;
+                        text.parse::<TokenId>().map_err(|_| problems.report(FormatProblem::Id))?;
                     fill(problems, &mut id, value)?;
                 }
                 "name" => {
@@ -237,7 +237,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                 "digest" => {
                     let text = map.next_value_seed(problems.text("a string as `digest`"))?;
                     let value = parse_digest(&text)
-                        .ok_or_else(|| problems.refuse(FormatProblem::Digest))?;
+                        .ok_or_else(|| problems.report(FormatProblem::Digest))?;
                     fill(problems, &mut digest, value)?;
                 }
                 "permissions" => {
@@ -252,7 +252,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                 "created_at" => {
                     let text = map.next_value_seed(problems.text("a string as `created_at`"))?;
                     let value = timestamp::parse(&text)
-                        .ok_or_else(|| problems.refuse(FormatProblem::Time))?;
+                        .ok_or_else(|| problems.report(FormatProblem::Time))?;
                     fill(problems, &mut created_at, value)?;
                 }
                 "expires_at" => {
@@ -265,7 +265,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                     let value = text
                         .map(|text| {
                             timestamp::parse(&text)
-                                .ok_or_else(|| problems.refuse(FormatProblem::Time))
+                                .ok_or_else(|| problems.report(FormatProblem::Time))
                         })
                         .transpose()?;
                     fill(problems, &mut expires_at, value)?;
@@ -276,7 +276,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                         "false" => false,
                         _ => {
                             let what = "true or false as `fixed_expiry`";
-                            return Err(problems.refuse(FormatProblem::WrongType(what)));
+                            return Err(problems.report(FormatProblem::WrongType(what)));
                         }
                     };
                     fill(problems, &mut fixed_expiry, value)?;
@@ -284,7 +284,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
                 _ => unknown.read(problems, field, &mut map)?,
             }
         }
-        let missing = |field| problems.refuse(FormatProblem::Missing(field));
+        let missing = |field| problems.report(FormatProblem::Missing(field));
         let record = TokenRecord::new(
             id.ok_or_else(|| missing("id"))?,
             name.as_deref(),
@@ -293,7 +293,7 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
             created_at.ok_or_else(|| missing("created_at"))?,
             expires_at.ok_or_else(|| missing("expires_at"))?,
         );
-        let mut record = record.map_err(|error| problems.refuse(problem_of(&error)))?;
+        let mut record = record.map_err(|error| problems.report(problem_of(&error)))?;
         if fixed_expiry == Some(true) {
             record = record.with_fixed_expiry();
         }
@@ -306,11 +306,11 @@ impl<'de> Visitor<'de> for TokenVisitor<'_, '_, 'de> {
         } else {
             return Ok(Entry { record, unknown: unknown.fields });
         };
-        Err(problems.refuse(FormatProblem::Duplicate(duplicate)))
+        Err(problems.report(FormatProblem::Duplicate(duplicate)))
     }
 }
 
-/// Why a record cannot be, in the file's words.
+/// Says in the file's words why a record is invalid.
 fn problem_of(error: &NewTokenError) -> FormatProblem {
     match error {
         NewTokenError::Name(error) => FormatProblem::Name(*error),
@@ -335,9 +335,9 @@ impl<'de> Visitor<'de> for PermissionsVisitor<'_> {
         let mut set = Permissions::NONE;
         while let Some(word) = list.next_element_seed(problems.text("a string as a permission"))? {
             let permission: Permission =
-                word.parse().map_err(|_| problems.refuse(FormatProblem::Permission))?;
+                word.parse().map_err(|_| problems.report(FormatProblem::Permission))?;
             if set.contains(permission.into()) {
-                return Err(problems.refuse(FormatProblem::RepeatedPermission));
+                return Err(problems.report(FormatProblem::RepeatedPermission));
             }
             set |= permission.into();
         }
