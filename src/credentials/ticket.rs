@@ -17,7 +17,7 @@ use crate::token::{RandomError, TokenDigest};
 /// The query parameter of a WebSocket handshake.
 pub(super) const PARAMETER: &str = "ticket";
 
-/// How many tickets there may be. If there are more, the ones that expire first are dropped.
+/// How many tickets there may be.
 const MAX_TICKETS: usize = 10_000;
 
 const RANDOM_BYTES: usize = 16;
@@ -58,8 +58,9 @@ type Digest = [u8; 32];
 ///     .layer(AuthLayer::new(MemoryTokenStore::new()).credentials(sources));
 /// ```
 ///
-/// Only digests are kept, of at most 10,000 tickets. If there are more, the ones that expire first are
-/// dropped.
+/// Only digests are kept, of at most 10,000 tickets. Expired tickets leave first. If there are still too many,
+/// the token with the most tickets loses the one that expires first. So no token can use up the places of
+/// others.
 #[derive(Clone, Default)]
 pub struct Tickets(Arc<Mutex<Table>>);
 
@@ -67,11 +68,16 @@ pub struct Tickets(Arc<Mutex<Table>>);
 struct Table {
     entries: HashMap<Digest, Entry>,
     by_expiry: BTreeSet<(Instant, Digest)>,
+    /// The tickets of each token, those that expire first in front.
+    by_token: HashMap<Digest, BTreeSet<(Instant, Digest)>>,
+    /// How many tickets each token has.
+    counts: BTreeSet<(usize, Digest)>,
 }
 
 struct Entry {
     token: TokenDigest,
-    path: Box<str>,
+    /// A path may be long, and a digest is not.
+    path: Digest,
     expires: Instant,
     is_adopted: bool,
 }
@@ -123,27 +129,21 @@ impl Tickets {
         let now = Instant::now();
         // A lifetime beyond what the clock can count ends at once.
         let expires = now.checked_add(lifetime).unwrap_or(now);
-        let (digest, token) = (digest_of(ticket), *principal.digest());
+        let (token, path) = (*principal.digest(), digest_of(path));
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.remove(&digest);
-        table.entries.insert(digest, Entry { token, path: path.into(), expires, is_adopted });
-        table.by_expiry.insert((expires, digest));
+        table.insert(digest_of(ticket), Entry { token, path, expires, is_adopted });
         table.drop_expired(now);
-        if table.entries.len() > MAX_TICKETS
-            && let Some((_, first)) = table.by_expiry.first().copied()
-        {
-            table.remove(&first);
-        }
+        table.drop_one_too_many();
     }
 
     /// The token that the ticket represents on this path. The ticket cannot be redeemed again.
     pub(super) fn redeem(&self, value: &str, path: &str) -> Option<Redeemed> {
         let ticket = percent_decode_str(value).decode_utf8().ok()?;
-        let digest = digest_of(&ticket);
+        let (digest, path) = (digest_of(&ticket), digest_of(path));
         let now = Instant::now();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.drop_expired(now);
-        if *table.entries.get(&digest)?.path != *path {
+        if table.entries.get(&digest)?.path != path {
             return None;
         }
         let Entry { token, is_adopted, .. } = table.remove(&digest)?;
@@ -152,16 +152,53 @@ impl Tickets {
 }
 
 impl Table {
+    fn insert(&mut self, digest: Digest, entry: Entry) {
+        self.remove(&digest);
+        let place = (entry.expires, digest);
+        self.by_expiry.insert(place);
+        self.change(&entry.token, |tickets| tickets.insert(place));
+        self.entries.insert(digest, entry);
+    }
+
     fn remove(&mut self, digest: &Digest) -> Option<Entry> {
         let entry = self.entries.remove(digest)?;
-        self.by_expiry.remove(&(entry.expires, *digest));
+        let place = (entry.expires, *digest);
+        self.by_expiry.remove(&place);
+        self.change(&entry.token, |tickets| tickets.remove(&place));
         Some(entry)
+    }
+
+    /// Changes the tickets of a token, and counts them again.
+    fn change(
+        &mut self,
+        token: &TokenDigest,
+        change: impl FnOnce(&mut BTreeSet<(Instant, Digest)>) -> bool,
+    ) {
+        let token = *token.as_bytes();
+        let tickets = self.by_token.entry(token).or_default();
+        self.counts.remove(&(tickets.len(), token));
+        change(tickets);
+        if tickets.is_empty() {
+            self.by_token.remove(&token);
+        } else {
+            self.counts.insert((tickets.len(), token));
+        }
+    }
+
+    fn drop_one_too_many(&mut self) {
+        if self.entries.len() > MAX_TICKETS
+            && let Some((_, token)) = self.counts.last()
+            && let Some((_, digest)) = self.by_token.get(token).and_then(BTreeSet::first).copied()
+        {
+            self.remove(&digest);
+        }
     }
 
     fn drop_expired(&mut self, now: Instant) {
         while let Some((expires, digest)) = self.by_expiry.first().copied()
             && expires <= now
         {
+            self.by_expiry.pop_first();
             self.remove(&digest);
         }
     }

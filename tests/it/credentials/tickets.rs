@@ -12,7 +12,7 @@ use opencode_auth::{
 };
 use tower::ServiceExt as _;
 
-use crate::support::send;
+use crate::support::{bearer, send};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const PATH: &str = "/pty/1/connect";
@@ -41,13 +41,14 @@ async fn guarded(permissions: Permissions) -> Guarded {
         )
         .fallback(seen)
         .layer(AuthLayer::new(store.clone()).credentials(sources));
-    let request = Request::get("/principal")
-        .header("authorization", format!("Bearer {}", token.expose_secret()))
-        .body(Body::empty())
-        .unwrap();
-    let response = app.clone().oneshot(request).await.unwrap();
-    let principal = response.extensions().get::<Principal>().cloned().unwrap();
+    let principal = principal(&app, &token).await;
     Guarded { app, store, tickets, principal, token }
+}
+
+/// What a handler got for this token.
+async fn principal(app: &Router, token: &Token) -> Principal {
+    let response = app.clone().oneshot(bearer("GET", "/principal", token)).await.unwrap();
+    response.extensions().get::<Principal>().cloned().unwrap()
 }
 
 fn handshake(uri: &str) -> Request<Body> {
@@ -59,6 +60,12 @@ fn handshake(uri: &str) -> Request<Body> {
 }
 
 impl Guarded {
+    /// The principal of a second token.
+    async fn another(&self, name: &str) -> Principal {
+        let token = self.store.create(NewToken::new().name(name)).unwrap().token;
+        principal(&self.app, &token).await
+    }
+
     async fn redeem(&self, uri: &str) -> (u16, String) {
         let response = send(&self.app, handshake(uri)).await;
         if response.status == 403 {
@@ -219,4 +226,58 @@ async fn there_are_ten_thousand_tickets_at_most_and_expired_ones_leave_first() {
     assert_eq!(guarded.redeem(&at(PATH, first.expose_secret())).await.0, 403);
     assert_eq!(guarded.redeem(&at(PATH, second.expose_secret())).await.0, 200);
     assert_eq!(guarded.redeem(&at(PATH, long.expose_secret())).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_token_with_many_tickets_pushes_out_none_of_another() {
+    let guarded = guarded(Permissions::ALL).await;
+    let other = guarded.another("other").await;
+    let issue = |principal: &Principal, lifetime| {
+        let ticket = guarded.tickets.issue(principal, PATH, lifetime).unwrap();
+        at(PATH, ticket.expose_secret())
+    };
+    // Its tickets expire before those of the greedy token, and half of them came first.
+    let mut theirs: Vec<_> = (0..50).map(|_| issue(&other, MINUTE)).collect();
+    let first = issue(&guarded.principal, 2 * MINUTE);
+    for _ in 0..15_000 {
+        let _ = issue(&guarded.principal, 3 * MINUTE);
+    }
+    theirs.extend((0..50).map(|_| issue(&other, MINUTE)));
+    let last = issue(&guarded.principal, 3 * MINUTE);
+    for uri in &theirs {
+        assert_eq!(guarded.redeem(uri).await.0, 200);
+    }
+    assert_eq!(guarded.redeem(&first).await.0, 403, "the greedy token lost its first");
+    assert_eq!(guarded.redeem(&last).await.0, 200);
+
+    // Redeemed and expired tickets no longer count for their token: two tokens share the places evenly.
+    for _ in 0..20_000 {
+        let _ = issue(&other, Duration::ZERO);
+    }
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..6_000 {
+        ours.push(issue(&guarded.principal, 5 * MINUTE));
+        theirs.push(issue(&other, 4 * MINUTE));
+    }
+    for (name, uris) in [("ours", ours), ("theirs", theirs)] {
+        let mut good = 0;
+        for uri in &uris {
+            good += usize::from(guarded.redeem(uri).await.0 == 200);
+        }
+        assert_eq!(good, 5_000, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_adopted_again_belongs_to_the_last_token() {
+    let guarded = guarded(Permissions::ALL).await;
+    let other = guarded.another("other").await;
+    guarded.tickets.adopt("same", &other, "/elsewhere", Duration::from_millis(20));
+    guarded.tickets.adopt("same", &guarded.principal, PATH, MINUTE);
+    let _ = guarded.store.delete("other").unwrap();
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(guarded.redeem(&at("/elsewhere", "same")).await.0, 403);
+    assert_eq!(guarded.redeem(&at(PATH, "same")).await.0, 200);
+    assert_eq!(guarded.redeem(&at(PATH, "same")).await.0, 403);
 }
