@@ -11,7 +11,6 @@ use crate::token::TokenDigest;
 
 /// The longest base64 text that is decoded. It leaves room for a user name of 700 bytes.
 pub(super) const MAX_ENCODED: usize = 1024;
-const MAX_DECODED: usize = MAX_ENCODED / 4 * 3;
 
 /// RFC 7617 requires padding, and clients leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -39,9 +38,9 @@ pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
     if encoded.len() > MAX_ENCODED {
         return Presented::Malformed;
     }
-    let mut buffer = [0; MAX_DECODED];
+    let mut buffer = [0; MAX_ENCODED];
     // No more than this is written, so no more is wiped.
-    let buffer = &mut buffer[..decoded_len_estimate(encoded.len()).min(MAX_DECODED)];
+    let buffer = &mut buffer[..decoded_len_estimate(encoded.len())];
     let digest = BASE64.decode_slice(encoded, buffer).ok().and_then(|length| {
         let decoded = &buffer[..length];
         let colon = decoded.iter().position(|byte| *byte == b':')?;
