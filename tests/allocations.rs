@@ -10,7 +10,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use futures_util::FutureExt as _;
-use opencode_auth::{AuthLayer, FileTokenStore, NewToken, Policy, Token};
+use opencode_auth::{AuthLayer, FileTokenStore, MemoryTokenStore, NewToken, Policy, Token};
 use tower::layer::layer_fn;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
@@ -114,4 +114,15 @@ fn the_layer_alone_allocates_the_principal_and_its_table() {
         let layer = AuthLayer::new(guarded.store.clone()).policy(policy);
         assert_eq!(guarded.allocations(&layer.layer(inner())), nothing + ALONE);
     }
+}
+
+#[test]
+fn a_dropped_layer_leaves_nothing_behind() {
+    let store = MemoryTokenStore::new();
+    let make_and_drop = || drop(AuthLayer::new(store.clone()));
+    // What is allocated once, for all layers, is there from the first on.
+    let kept = AuthLayer::new(store.clone());
+    let left = measure(|| (0..REQUESTS).for_each(|_| make_and_drop()));
+    assert_eq!((left.count_current, left.bytes_current), (0, 0));
+    drop(kept);
 }

@@ -298,6 +298,7 @@ fn debug_outputs_name_the_parts() {
     assert!(shown.contains("/session") || shown.contains("Policy"), "{shown}");
     let service = format!("{:?}", layer.layer("inner"));
     assert!(service.starts_with("AuthService") && service.contains("inner"), "{service}");
+    assert!(service.contains("watch: Watch { .. }"), "{service}");
     let mut service = AuthLayer::new(MemoryTokenStore::new()).layer(Picky::default());
     let future = service.call(request("GET", "/config"));
     assert_eq!(format!("{future:?}"), "ResponseFuture { .. }");

@@ -185,13 +185,22 @@ async fn a_store_that_cannot_tell_ends_nothing_until_it_can() {
 struct Odd {
     store: MemoryTokenStore,
     finds: Arc<AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
+    most_under_way: Arc<AtomicUsize>,
     panics: Arc<AtomicUsize>,
     late: bool,
 }
 
 impl Odd {
     fn new(store: MemoryTokenStore, late: bool) -> Self {
-        Self { store, finds: Arc::default(), panics: Arc::default(), late }
+        Self {
+            store,
+            finds: Arc::default(),
+            under_way: Arc::default(),
+            most_under_way: Arc::default(),
+            panics: Arc::default(),
+            late,
+        }
     }
 
     fn finds(&self) -> usize {
@@ -207,10 +216,13 @@ impl TokenStore for Odd {
         if !self.late {
             return self.store.find(digest);
         }
-        let (store, digest) = (self.store.clone(), *digest);
+        let (store, under_way, digest) = (self.store.clone(), self.under_way.clone(), *digest);
+        let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_under_way.fetch_max(count, Ordering::SeqCst);
         Lookup::pending(async move {
             // This needs the timers of the runtime that serves the stream.
             tokio::time::sleep(Duration::from_millis(5)).await;
+            under_way.fetch_sub(1, Ordering::SeqCst);
             let Lookup::Ready(found) = store.find(&digest) else { unreachable!() };
             found
         })
@@ -311,6 +323,31 @@ async fn ten_thousand_streams_cost_one_poll_and_no_task() {
 }
 
 #[tokio::test]
+async fn sixty_four_look_ups_are_under_way_at_once() {
+    let store = MemoryTokenStore::new();
+    let odd = Odd::new(store.clone(), true);
+    let (app, _) = endless(odd.clone());
+    let mut bodies = Vec::new();
+    for _ in 0..100 {
+        let token = store.create(NewToken::new()).unwrap().token;
+        bodies.push(open(&app, bearer("GET", "/event", &token)).await);
+    }
+    // From here on, only the open streams look tokens up.
+    odd.most_under_way.store(0, Ordering::SeqCst);
+    let finds = odd.finds();
+    while odd.finds() < finds + 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(odd.most_under_way.load(Ordering::SeqCst), 64);
+    for record in store.list() {
+        let _ = store.delete(record.id().as_str()).unwrap();
+    }
+    for body in &mut bodies {
+        ends(body).await;
+    }
+}
+
+#[tokio::test]
 async fn a_token_whose_streams_are_closed_is_forgotten() {
     let store = MemoryTokenStore::new();
     let (a, b) = (store.create(NewToken::new()).unwrap(), store.create(NewToken::new()).unwrap());
@@ -370,6 +407,19 @@ fn there_is_a_thread_only_while_a_stream_is_open() {
             tokio::time::sleep(Duration::from_millis(400)).await;
             assert_eq!(threads(), 0);
         }
+
+        // It also counts the time of a denied request's body, while there is one that waits for it.
+        let layer = AuthLayer::new(MemoryTokenStore::new());
+        let app: Router = Router::new().layer(layer.denial_drain(1, Duration::from_secs(60)));
+        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let request = Request::post("/config").body(body).unwrap();
+        let mut response = Box::pin(app.oneshot(request));
+        let limit = Duration::from_millis(20);
+        assert!(tokio::time::timeout(limit, &mut response).await.is_err());
+        assert_eq!(threads(), 1);
+        drop(response);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(threads(), 0);
     });
 }
 
@@ -404,29 +454,29 @@ async fn a_body_of_known_length_is_not_touched() {
             SizeHint::with_exact(self.0)
         }
     }
-    let (store, token) = store_with(Permissions::ALL);
-    let odd = Odd::new(store.clone(), false);
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let with_header = {
-        let dropped = Arc::clone(&dropped);
-        move || {
+    for wrap_body in [false, true] {
+        let (store, token) = store_with(Permissions::ALL);
+        let odd = Odd::new(store.clone(), false);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let with_header = move || {
             let body = Body::new(Endless::new(&dropped));
             std::future::ready(Response::builder().header(CONTENT_LENGTH, 9).body(body).unwrap())
-        }
-    };
-    let app = Router::new()
-        .route("/sized", get(|| std::future::ready(Body::new(Sized(7)))))
-        .route("/header", get(with_header))
-        .layer(AuthLayer::new(odd.clone()));
-    let sized = app.clone().oneshot(bearer("GET", "/sized", &token)).await.unwrap();
-    let mut sized = sized.into_body();
-    assert_eq!(sized.size_hint().exact(), Some(7));
-    let mut headed = open(&app, bearer("GET", "/header", &token)).await;
-    let finds = odd.finds();
-    let _ = store.delete(store.list()[0].id().as_str()).unwrap();
-    stays_open(&mut sized).await;
-    stays_open(&mut headed).await;
-    assert_eq!(odd.finds(), finds, "nothing is polled for them");
+        };
+        let routes = Router::new()
+            .route("/sized", get(|| std::future::ready(Body::new(Sized(7)))))
+            .route("/header", get(with_header));
+        let layer = AuthLayer::new(odd.clone());
+        let app = if wrap_body { routes.layer(layer.wrap_body()) } else { routes.layer(layer) };
+        let sized = app.clone().oneshot(bearer("GET", "/sized", &token)).await.unwrap();
+        let mut sized = sized.into_body();
+        assert_eq!(sized.size_hint().exact(), Some(7));
+        let mut headed = open(&app, bearer("GET", "/header", &token)).await;
+        let finds = odd.finds();
+        let _ = store.delete(store.list()[0].id().as_str()).unwrap();
+        stays_open(&mut sized).await;
+        stays_open(&mut headed).await;
+        assert_eq!(odd.finds(), finds, "nothing is polled for them");
+    }
 }
 
 #[tokio::test]
