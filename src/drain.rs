@@ -5,7 +5,6 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,8 +12,7 @@ use axum::body::{Bytes, HttpBody};
 use axum::http::header::{CONNECTION, EXPECT};
 use axum::http::{HeaderValue, Request, Response, Version};
 use bytes::Buf as _;
-
-use crate::watch::{Ended, Watch};
+use futures_timer::Delay;
 
 /// How much of the body is read, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -46,29 +44,16 @@ impl DrainLimits {
 pub(crate) struct Drain<B> {
     body: Pin<Box<B>>,
     left: u64,
-    timeout: Timeout,
+    time: Duration,
+    /// It starts when the body has to be waited for.
+    timeout: Option<Delay>,
     response: Option<Response<Bytes>>,
 }
 
-enum Timeout {
-    /// It starts when the body has to be waited for.
-    NotStarted(Arc<Watch>, Duration),
-    Started(Ended),
-}
-
 impl<B: HttpBody> Drain<B> {
-    pub(crate) fn new(
-        body: B,
-        limits: DrainLimits,
-        watch: Arc<Watch>,
-        response: Response<Bytes>,
-    ) -> Self {
-        Self {
-            body: Box::pin(body),
-            left: limits.bytes,
-            timeout: Timeout::NotStarted(watch, limits.time),
-            response: Some(response),
-        }
+    pub(crate) fn new(body: B, limits: DrainLimits, response: Response<Bytes>) -> Self {
+        let DrainLimits { bytes, time } = limits;
+        Self { body: Box::pin(body), left: bytes, time, timeout: None, response: Some(response) }
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Bytes>> {
@@ -84,10 +69,7 @@ impl<B: HttpBody> Drain<B> {
                     }
                 }
                 Poll::Pending => {
-                    if let Timeout::NotStarted(watch, time) = &self.timeout {
-                        self.timeout = Timeout::Started(watch.timeout(*time));
-                    }
-                    let Timeout::Started(timeout) = &mut self.timeout else { break false };
+                    let timeout = self.timeout.get_or_insert_with(|| Delay::new(self.time));
                     if Pin::new(timeout).poll(context).is_pending() {
                         return Poll::Pending;
                     }

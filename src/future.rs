@@ -65,12 +65,11 @@ impl<S: Service<Request<B>>, B, M> ResponseFuture<S, B, M> {
         decision: &Decision,
         denied: impl Into<Denied>,
         config: &Config,
-        watch: &Arc<Watch>,
     ) -> Self
     where
         B: HttpBody,
     {
-        Self::new(State::denied(request, decision, denied, config, watch))
+        Self::new(State::denied(request, decision, denied, config))
     }
 
     pub(crate) fn looking_up(pending: PendingLookup<S, B>) -> Self {
@@ -84,13 +83,11 @@ impl<S, B: HttpBody, F> State<S, B, F> {
         decision: &Decision,
         denied: impl Into<Denied>,
         config: &Config,
-        watch: &Arc<Watch>,
     ) -> Self {
         let response = deny(config, &request, decision, denied);
         let limits = config.denial_drain;
         if limits.apply_to(&request) {
-            let watch = Arc::clone(watch);
-            let drain = Box::new(Drain::new(request.into_body(), limits, watch, response));
+            let drain = Box::new(Drain::new(request.into_body(), limits, response));
             return Self::Draining { drain };
         }
         Self::Denied { response: Some(Box::new(response)) }
@@ -138,7 +135,7 @@ where
                     } = *pending;
                     match admit(&mut request, found, credential, required, &watch) {
                         Ok(allowed) => State::Called { future: service.call(request), allowed },
-                        Err(denied) => State::denied(request, &decision, denied, &config, &watch),
+                        Err(denied) => State::denied(request, &decision, denied, &config),
                     }
                 }
             };

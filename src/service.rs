@@ -65,13 +65,13 @@ where
         let credential = match config.credential(&mut request) {
             Ok(credential) => credential,
             Err(denial) => {
-                return ResponseFuture::denied(request, &decision, denial, config, watch);
+                return ResponseFuture::denied(request, &decision, denial, config);
             }
         };
         match store.find(&credential.digest) {
             Lookup::Ready(found) => match admit(&mut request, found, credential, required, watch) {
                 Ok(allowed) => ResponseFuture::called(self.inner.call(request), allowed),
-                Err(denied) => ResponseFuture::denied(request, &decision, denied, config, watch),
+                Err(denied) => ResponseFuture::denied(request, &decision, denied, config),
             },
             Lookup::Pending(lookup) => {
                 let (watch, config) = (Arc::clone(watch), Arc::clone(config));

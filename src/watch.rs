@@ -4,7 +4,7 @@
 //! not depend on a certain runtime or its timers, and serves streams of several runtimes. A stream costs no task and
 //! no timer: it waits for a signal that all streams of its token share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,11 +27,13 @@ use crate::token::{TokenDigest, TokenId};
 /// How often the store is polled. A deleted token's streams end after at most two intervals.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a look-up may take. One that takes longer counts as "could not tell".
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many look-ups are under way at once.
+/// How many look-ups are begun at once, and how long the next ones wait for these.
 const CONCURRENT: usize = 64;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How many look-ups may be under way, and for how long. The oldest ones beyond that count as "could not tell".
+const MAX_PENDING: usize = 1024;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a stream's token has to be: known, not expired, and granted what the request required.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +61,6 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct State {
     open: HashMap<TokenDigest, Vec<Open>>,
-    deadlines: Vec<(Instant, Weak<Signal>)>,
     is_polling: bool,
 }
 
@@ -91,14 +92,13 @@ impl Watch {
     /// Resolves when the token ends.
     pub(crate) fn ended(self: &Arc<Self>, subject: Subject) -> Ended {
         let runtime = Handle::try_current().ok();
-        let runtime_id = |runtime: &Option<Handle>| runtime.as_ref().map(Handle::id);
         let mut state = self.state();
         let open = state.open.entry(subject.digest).or_default();
         let shared = open
             .iter()
             .filter(|open| {
                 open.subject.required == subject.required
-                    && runtime_id(&open.runtime) == runtime_id(&runtime)
+                    && is_same(open.runtime.as_ref(), runtime.as_ref())
             })
             .find_map(|open| open.signal.upgrade());
         let signal = shared.unwrap_or_else(|| {
@@ -106,15 +106,6 @@ impl Watch {
             open.push(Open { subject, runtime, signal: Arc::downgrade(&signal) });
             signal
         });
-        self.poll(state);
-        Ended::new(signal)
-    }
-
-    /// Resolves some time after this.
-    pub(crate) fn timeout(self: &Arc<Self>, after: Duration) -> Ended {
-        let signal = Arc::default();
-        let mut state = self.state();
-        state.deadlines.push((Instant::now() + after, Arc::downgrade(&signal)));
         self.poll(state);
         Ended::new(signal)
     }
@@ -131,8 +122,12 @@ impl Watch {
         }
         let watch = Arc::clone(self);
         let name = "opencode-auth-watch".to_owned();
-        // A round that panics has told nothing, and the next one tries again.
-        let run = move || while catch_unwind(AssertUnwindSafe(|| watch.round())).unwrap_or(true) {};
+        let run = move || {
+            let mut pending = Vec::new();
+            // A round that panics has told nothing, and the next one tries again.
+            let mut round = || catch_unwind(AssertUnwindSafe(|| watch.round(&mut pending)));
+            while round().unwrap_or(true) {}
+        };
         match thread::Builder::new().name(name).spawn(run) {
             Ok(_) => state.is_polling = true,
             Err(error) => {
@@ -143,62 +138,65 @@ impl Watch {
         }
     }
 
-    /// Waits an interval and polls the store once. Whether there is anything left to poll for.
-    fn round(&self) -> bool {
-        thread::sleep(INTERVAL);
-        let rounds = {
+    /// Waits an interval, and begins a look-up for each token that has none under way. One that takes longer is
+    /// carried over to the next rounds, so that no token waits for another's. Whether there is anything left to
+    /// poll for.
+    fn round(&self, pending: &mut Vec<PendingLookup>) -> bool {
+        self.wait(pending, INTERVAL, None);
+        let (tokens, _given_up): (Vec<_>, Vec<_>) = {
             let mut state = self.state();
-            state.forget_closed(Instant::now());
-            if state.open.is_empty() && state.deadlines.is_empty() {
+            state.forget_closed();
+            if state.open.is_empty() {
                 state.is_polling = false;
                 return false;
             }
-            state
-                .open
-                .iter()
-                .map(|(digest, open)| (*digest, open.last().and_then(|open| open.runtime.clone())))
-                .collect::<Vec<_>>()
+            let is_futile = |lookup: &mut PendingLookup| {
+                lookup.began.elapsed() >= PATIENCE || !state.is_open(lookup)
+            };
+            let given_up = pending.extract_if(.., is_futile).collect();
+            let under_way: HashSet<_> = pending.iter().map(|lookup| lookup.digest).collect();
+            let tokens = state.open.iter().filter(|(digest, _)| !under_way.contains(*digest));
+            let runtime = |open: &Vec<Open>| open.last().and_then(|open| open.runtime.clone());
+            (tokens.map(|(digest, open)| (*digest, runtime(open))).collect(), given_up)
         };
-        let mut pending = Vec::with_capacity(CONCURRENT);
-        for (digest, runtime) in rounds {
+        let mut begun = 0;
+        for (digest, runtime) in tokens {
             let _entered = runtime.as_ref().map(Handle::enter);
             match catch_unwind(AssertUnwindSafe(|| self.store.find(&digest))) {
                 Ok(Lookup::Ready(found)) => self.decide(digest, found),
                 Ok(Lookup::Pending(lookup)) => {
-                    pending.push(PendingLookup { digest, runtime: runtime.clone(), lookup });
+                    if pending.len() == MAX_PENDING {
+                        pending.remove(0);
+                    }
+                    pending.push(PendingLookup::new(digest, runtime.clone(), lookup));
+                    begun += 1;
                 }
                 // The store panicked, so it could not tell.
                 Err(_) => {}
             }
-            if pending.len() == CONCURRENT {
-                self.wait(&mut pending);
+            if begun == CONCURRENT {
+                self.wait(pending, PAUSE, Some(pending.len() - begun));
+                begun = 0;
             }
         }
-        self.wait(&mut pending);
         true
     }
 
-    /// Waits for these look-ups, but not for ever.
-    fn wait(&self, pending: &mut Vec<PendingLookup>) {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    /// Polls look-ups until the time is over, or until only this many are left.
+    fn wait(&self, pending: &mut Vec<PendingLookup>, time: Duration, enough: Option<usize>) {
         let began = Instant::now();
         loop {
-            pending.retain_mut(|pending| {
-                let _entered = pending.runtime.as_ref().map(Handle::enter);
-                let mut context = Context::from_waker(&waker);
-                let lookup = pending.lookup.as_mut();
-                match catch_unwind(AssertUnwindSafe(|| lookup.poll(&mut context))) {
-                    Ok(Poll::Pending) => true,
-                    Ok(Poll::Ready(found)) => {
-                        self.decide(pending.digest, found);
-                        false
-                    }
-                    Err(_) => false,
+            pending.retain_mut(|lookup| match lookup.poll() {
+                Ok(Poll::Pending) => true,
+                Ok(Poll::Ready(found)) => {
+                    self.decide(lookup.digest, found);
+                    false
                 }
+                // It panicked, so it could not tell.
+                Err(_) => false,
             });
-            let left = PATIENCE.saturating_sub(began.elapsed());
-            if pending.is_empty() || left.is_zero() {
-                pending.clear();
+            let left = time.saturating_sub(began.elapsed());
+            if left.is_zero() || enough.is_some_and(|enough| pending.len() <= enough) {
                 return;
             }
             thread::park_timeout(left);
@@ -241,27 +239,31 @@ fn announce(denial: &Denial, id: TokenId) {
 }
 
 impl State {
-    fn forget_closed(&mut self, now: Instant) {
+    fn forget_closed(&mut self) {
         for open in self.open.values_mut() {
             open.retain(|open| open.signal.strong_count() > 0);
         }
         self.open.retain(|_, open| !open.is_empty());
-        self.deadlines.retain(|(deadline, signal)| {
-            let is_due = *deadline <= now;
-            if is_due && let Some(signal) = signal.upgrade() {
-                signal.set();
-            }
-            !is_due && signal.strong_count() > 0
-        });
+    }
+
+    /// Whether a stream is open for which the look-up was begun.
+    fn is_open(&self, lookup: &PendingLookup) -> bool {
+        let runtime = lookup.runtime.as_ref();
+        let open = self.open.get(&lookup.digest);
+        open.is_some_and(|open| open.iter().any(|open| is_same(open.runtime.as_ref(), runtime)))
     }
 
     fn signal_all(&mut self) {
-        let open = std::mem::take(&mut self.open).into_values().flatten().map(|open| open.signal);
-        let deadlines = std::mem::take(&mut self.deadlines).into_iter().map(|(_, signal)| signal);
-        for signal in open.chain(deadlines).filter_map(|signal| signal.upgrade()) {
-            signal.set();
+        for open in std::mem::take(&mut self.open).into_values().flatten() {
+            if let Some(signal) = open.signal.upgrade() {
+                signal.set();
+            }
         }
     }
+}
+
+fn is_same(one: Option<&Handle>, other: Option<&Handle>) -> bool {
+    one.map(Handle::id) == other.map(Handle::id)
 }
 
 impl Drop for Watch {
@@ -280,13 +282,37 @@ struct PendingLookup {
     digest: TokenDigest,
     runtime: Option<Handle>,
     lookup: LookupFuture,
+    began: Instant,
+    woken: Arc<Woken>,
 }
 
-struct Unpark(Thread);
+impl PendingLookup {
+    fn new(digest: TokenDigest, runtime: Option<Handle>, lookup: LookupFuture) -> Self {
+        let woken = Woken { is_set: AtomicBool::new(true), thread: thread::current() };
+        Self { digest, runtime, lookup, began: Instant::now(), woken: Arc::new(woken) }
+    }
 
-impl Wake for Unpark {
+    /// Polls the look-up if it was woken.
+    fn poll(&mut self) -> thread::Result<Poll<LookupResult>> {
+        if !self.woken.is_set.swap(false, Ordering::SeqCst) {
+            return Ok(Poll::Pending);
+        }
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let mut context = Context::from_waker(&waker);
+        catch_unwind(AssertUnwindSafe(|| self.lookup.as_mut().poll(&mut context)))
+    }
+}
+
+struct Woken {
+    is_set: AtomicBool,
+    thread: Thread,
+}
+
+impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.is_set.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 

@@ -1,10 +1,11 @@
 //! Open streams end with their token, and only then.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::{Future as _, pending};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,137 @@ async fn a_store_that_panics_could_not_tell() {
     stays_open(&mut body).await;
     odd.panics.store(0, Ordering::SeqCst);
     ends(&mut body).await;
+}
+
+/// A store whose look-ups hang for some tokens, as a database does whose connection is stuck.
+#[derive(Clone, Default)]
+struct Stuck {
+    store: MemoryTokenStore,
+    hanging: Arc<Mutex<HashSet<[u8; 32]>>>,
+    finds: Arc<AtomicUsize>,
+    /// The look-ups that hang now, and the most that ever did.
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl TokenStore for Stuck {
+    fn find(&self, digest: &TokenDigest) -> Lookup {
+        struct Counted(Arc<AtomicUsize>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        let (store, digest) = (self.store.clone(), *digest);
+        if self.hanging.lock().unwrap().contains(digest.as_bytes()) {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            let counted = Counted(Arc::clone(&self.now));
+            return Lookup::pending(async move {
+                let _counted = counted;
+                pending().await
+            });
+        }
+        Lookup::pending(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            store.find(&digest).wait().await
+        })
+    }
+}
+
+impl Stuck {
+    /// Opens a stream of each of this many tokens, whose look-ups then hang.
+    async fn open(&self, app: &Router, count: usize) -> Vec<Body> {
+        let mut bodies = Vec::new();
+        let mut digests = Vec::new();
+        for _ in 0..count {
+            let created = self.store.create(NewToken::new()).unwrap();
+            bodies.push(open(app, bearer("GET", "/event", &created.token)).await);
+            digests.push(*created.record.digest().as_bytes());
+        }
+        self.hanging.lock().unwrap().extend(digests);
+        bodies
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_beside_tokens_whose_look_ups_hang() {
+    for (count, most) in [(100, 100), (1_500, 1_024)] {
+        let stuck = Stuck::default();
+        let (app, _) = endless(stuck.clone());
+        let others = stuck.open(&app, count).await;
+        let token = stuck.store.create(NewToken::new().name("a")).unwrap().token;
+        let mut body = open(&app, bearer("GET", "/event", &token)).await;
+        stays_open(&mut body).await;
+        let _ = stuck.store.delete("a").unwrap();
+        eprintln!("beside {count} look-ups that hang: {:?}", ends(&mut body).await);
+        // A look-up is counted before the one that it replaces is given up.
+        assert!((most..=most + 1).contains(&stuck.most.load(Ordering::SeqCst)));
+        drop(others);
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_is_not_made_again_until_it_is_given_up() {
+    let stuck = Stuck::default();
+    let (app, _) = endless(stuck.clone());
+    let mut bodies = stuck.open(&app, 3).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let finds = stuck.finds.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stuck.finds.load(Ordering::SeqCst), finds);
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 3);
+
+    // What was asked of the store while it was stuck gets no result, also when it is good again.
+    stuck.hanging.lock().unwrap().clear();
+    let ids: Vec<_> = stuck.store.list().iter().map(|record| record.id()).collect();
+    let _ = stuck.store.delete(ids[0].as_str()).unwrap();
+    let _ = stuck.store.delete(ids[1].as_str()).unwrap();
+    let ended = async {
+        let mut ended = 0;
+        for body in &mut bodies {
+            let limit = Duration::from_secs(5) + SLACK;
+            ended += usize::from(tokio::time::timeout(limit, body.frame()).await.is_ok());
+        }
+        ended
+    };
+    assert_eq!(ended.await, 2);
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_is_given_up_with_the_last_stream() {
+    let stuck = Stuck::default();
+    let (app, _) = endless(stuck.clone());
+    let bodies = stuck.open(&app, 3).await;
+    let mut other = stuck.open(&app, 1).await.remove(0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 4);
+    drop(bodies);
+    stays_open(&mut other).await;
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 1);
+    drop(other);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_look_up_that_hangs_is_given_up_with_its_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let stuck = Stuck::default();
+    let (app, _) = endless(stuck.clone());
+    let created = stuck.store.create(NewToken::new()).unwrap();
+    let mut of_first = first.block_on(open(&app, bearer("GET", "/event", &created.token)));
+    let of_second = second.block_on(open(&app, bearer("GET", "/event", &created.token)));
+    stuck.hanging.lock().unwrap().insert(*created.record.digest().as_bytes());
+    first.block_on(stays_open(&mut of_first));
+    assert_eq!(stuck.now.load(Ordering::SeqCst), 1);
+    stuck.hanging.lock().unwrap().clear();
+    let _ = stuck.store.delete(created.record.id().as_str()).unwrap();
+    drop((of_second, second));
+    first.block_on(ends(&mut of_first));
 }
 
 #[test]

@@ -1,21 +1,22 @@
 //! The bodies of requests: one that comes after its token ended, and one of a request that is denied.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
-use axum::routing::post;
-use futures_util::stream;
+use axum::routing::{get, post};
+use futures_util::{StreamExt as _, stream};
 use opencode_auth::{
     AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, TokenDigest, TokenStore,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt as _;
 
-use crate::support::store_with;
+use crate::support::{bearer, store_with};
 
 async fn serve(app: Router) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,6 +101,11 @@ async fn a_body_that_comes_after_its_token_was_deleted_reaches_no_handler() {
     }
 }
 
+/// A body that never goes on.
+fn pending<T>() -> stream::Pending<Result<T, std::io::Error>> {
+    stream::pending()
+}
+
 /// A body of this many chunks of 64 KiB, and how many of them were read.
 fn chunks(count: usize) -> (Body, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
@@ -130,7 +136,7 @@ async fn the_rest_of_a_denied_body_is_read_up_to_a_limit() {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let response = tower::ServiceExt::oneshot(app, request.body(body).unwrap()).await.unwrap();
+        let response = app.oneshot(request.body(body).unwrap()).await.unwrap();
         assert_eq!(response.status(), 401, "{case}");
         assert_eq!(counted.load(Ordering::SeqCst), read, "{case}");
         let closed = response.headers().get("connection").is_some_and(|value| value == "close");
@@ -140,21 +146,66 @@ async fn the_rest_of_a_denied_body_is_read_up_to_a_limit() {
     let (body, counted) = chunks(3);
     let request = Request::post("/config").version(axum::http::Version::HTTP_2).body(body).unwrap();
     let app: Router = Router::new().layer(layer());
-    let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
+    let response = app.oneshot(request).await.unwrap();
     assert_eq!((response.status().as_u16(), counted.load(Ordering::SeqCst)), (401, 0));
 }
 
 #[tokio::test]
 async fn a_denied_body_that_does_not_come_is_waited_for_one_second() {
     let app: Router = Router::new().layer(AuthLayer::new(MemoryTokenStore::new()));
-    let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let body = Body::from_stream(pending::<Bytes>());
     let began = Instant::now();
     let request = Request::post("/config").body(body).unwrap();
-    let response: Response<Body> = tower::ServiceExt::oneshot(app, request).await.unwrap();
+    let response: Response<Body> = app.oneshot(request).await.unwrap();
     let elapsed = began.elapsed();
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["connection"], "close");
     assert!((1.0..3.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
+}
+
+/// A store that is stuck in a look-up of the thread that watches tokens.
+#[derive(Clone)]
+struct Stuck(MemoryTokenStore, Arc<Mutex<mpsc::Receiver<()>>>);
+
+impl TokenStore for Stuck {
+    fn find(&self, digest: &TokenDigest) -> Lookup {
+        if std::thread::current().name() == Some("opencode-auth-watch") {
+            let _ = self.1.lock().unwrap().recv();
+        }
+        self.0.find(digest)
+    }
+}
+
+#[tokio::test]
+async fn a_denied_body_is_not_waited_for_longer_if_the_store_is_stuck() {
+    let (store, token) = store_with(Permissions::ALL);
+    let (stuck, until_dropped) = mpsc::channel::<()>();
+    let stream = || std::future::ready(Body::from_stream(pending::<Bytes>()));
+    let app: Router = Router::new().route("/event", get(stream)).layer(
+        AuthLayer::new(Stuck(store, Arc::new(Mutex::new(until_dropped))))
+            .denial_drain(1, Duration::from_millis(300)),
+    );
+    let event = app.clone().oneshot(bearer("GET", "/event", &token)).await.unwrap();
+    assert_eq!(event.status(), 200);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    let body = Body::from_stream(pending::<Bytes>());
+    let response = app.oneshot(Request::post("/config").body(body).unwrap());
+    let response = tokio::time::timeout(Duration::from_secs(3), response).await;
+    assert_eq!(response.expect("it waits for the store").unwrap().status(), 401);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    drop((event, stuck));
+}
+
+#[tokio::test]
+async fn the_longest_time_to_wait_for_a_denied_body_is_no_mistake() {
+    let layer = AuthLayer::new(MemoryTokenStore::new()).denial_drain(u64::MAX, Duration::MAX);
+    let app: Router = Router::new().layer(layer);
+    let chunks = pending::<Bytes>().take_until(tokio::time::sleep(Duration::from_millis(50)));
+    let request = Request::post("/config").body(Body::from_stream(chunks)).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert!(!response.headers().contains_key("connection"));
 }
 
 /// What a client of a real server sees that sends 5 MB before it reads.
