@@ -59,10 +59,12 @@ impl ResponseBody<Body> for AxumBody {
         response.map(Body::from)
     }
 
+    #[inline]
     fn streams(response: &Response<Body>) -> bool {
         streams(response)
     }
 
+    #[inline]
     fn allowed(response: Response<Body>) -> Response<Body> {
         response
     }
@@ -93,6 +95,7 @@ impl<B: HttpBody<Data = Bytes>> ResponseBody<B> for AnyBody {
 }
 
 /// A body of a known length ends by itself, and one with `Content-Length` must not end early.
+#[inline]
 fn streams<B: HttpBody>(response: &Response<B>) -> bool {
     let body = response.body();
     body.size_hint().exact().is_none()

@@ -6,6 +6,7 @@
 //! request requires all three permissions. Every other path has one reading: its segments, decoded once.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use percent_encoding::{PercentDecode, percent_decode};
@@ -62,12 +63,13 @@ pub(crate) struct CanonicalPath<'a> {
     /// The path as it was sent, or the rest of it after a prefix: each segment follows a slash. One slash
     /// at the end does not count.
     path: &'a str,
+    has_escapes: bool,
 }
 
 impl<'a> CanonicalPath<'a> {
     pub(crate) fn read(path: &'a str) -> Result<Self, Ambiguity> {
         if is_plain(path.as_bytes()) {
-            return Ok(Self { path });
+            return Ok(Self { path, has_escapes: false });
         }
         if path.len() > LONGEST_DECODED {
             return Err(Ambiguity::TooLong);
@@ -76,7 +78,7 @@ impl<'a> CanonicalPath<'a> {
         // `//` has an empty segment. It is not a root with a slash at the end.
         let counted = segments.strip_suffix('/').unwrap_or(segments);
         counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
-        Ok(Self { path })
+        Ok(Self { path, has_escapes: path.contains('%') })
     }
 
     /// The path as it was sent, with its leading slash. Empty after a prefix that is the whole path.
@@ -87,23 +89,24 @@ impl<'a> CanonicalPath<'a> {
     /// The rest after the prefix, if the path is the prefix or is under it.
     #[inline]
     pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
-        let mut rest = self.path.as_bytes();
-        for wanted in &*prefix.path {
-            let byte;
-            (byte, rest) = decode_first(rest)?;
-            if !byte.eq_ignore_ascii_case(wanted) {
-                return None;
-            }
-        }
-        // `/session` is not a prefix of `/sessions`.
-        let path = self.path.get(self.path.len() - rest.len()..)?;
-        (path.is_empty() || path.starts_with('/')).then_some(Self { path })
+        let path = self.path.as_bytes();
+        let rest = if self.has_escapes {
+            strip_decoded(path, &prefix.path)?
+        } else {
+            let (sent, rest) = path.split_at_checked(prefix.path.len())?;
+            sent.eq_ignore_ascii_case(&prefix.path).then_some(rest)?
+        };
+        self.rest(self.path.get(path.len() - rest.len()..)?)
     }
 
     /// The rest after these bytes, if they end where a segment ends.
     pub(crate) fn strip_exactly(self, prefix: &str) -> Option<Self> {
-        let path = self.path.strip_prefix(prefix)?;
-        (path.is_empty() || path.starts_with('/')).then_some(Self { path })
+        self.rest(self.path.strip_prefix(prefix)?)
+    }
+
+    /// The end of this path, if it begins where a segment ends: `/session` is not a prefix of `/sessions`.
+    fn rest(self, path: &'a str) -> Option<Self> {
+        (path.is_empty() || path.starts_with('/')).then_some(Self { path, ..self })
     }
 
     pub(crate) fn starts_with(self, prefix: &PathPrefix) -> bool {
@@ -153,16 +156,31 @@ impl fmt::Display for PathPrefix {
 }
 
 /// Whether all segments consist of letters, digits, `-`, `_` and `.`, and none is empty or begins with a
-/// dot. Most paths do, and such a path has one reading. The loop has no early exit, so that the compiler
-/// can vectorize it.
+/// dot. Most paths do, and such a path has one reading.
 fn is_plain(path: &[u8]) -> bool {
-    let [b'/', after_slash @ ..] = path else { return false };
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.' | b'/');
-    path.iter().zip(after_slash).fold(true, |all, (byte, next)| {
-        let begins_well = (*byte != b'/') | !matches!(next, b'/' | b'.');
-        all & begins_well & is_plain(*next)
-    })
+    let mut begins_segment = false;
+    path.first() == Some(&b'/')
+        && path.iter().all(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                begins_segment = false;
+                true
+            }
+            b'.' => !begins_segment,
+            b'/' => !mem::replace(&mut begins_segment, true),
+            _ => false,
+        })
+}
+
+/// The rest of a path after a decoded prefix.
+fn strip_decoded<'a>(mut path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    for wanted in prefix {
+        let byte;
+        (byte, path) = decode_first(path)?;
+        if !byte.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
+    }
+    Some(path)
 }
 
 /// The first byte of a path, decoded once, and the rest. The path has no broken escapes.

@@ -3,12 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::record::TokenRecord;
 use crate::token::TokenDigest;
 
 /// The records of a store, by the digest of their tokens. Collect them from an iterator.
 #[derive(Debug, Default)]
-pub struct Records(HashMap<TokenDigest, Arc<TokenRecord>>);
+pub struct Records(HashMap<TokenDigest, Arc<TokenRecord>, Hashed>);
+
+/// A client cannot choose a digest, so a fast hash serves. It has a random key and reads all 32 bytes, because a
+/// store's file could contain many digests that share their first bytes.
+type Hashed = RandomState;
 
 impl Records {
     /// How many records there are.
