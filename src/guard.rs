@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
-use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::http::{Request, Response};
 
-use crate::credentials::{Credential, CredentialSources, Presented};
+use crate::credentials::{Credential, CredentialSources, Presented, Selection};
 use crate::decision::{Denial, authorize};
 use crate::drain::DrainLimits;
 use crate::event;
@@ -83,8 +83,7 @@ pub(crate) fn admit<B: 'static>(
 pub(crate) struct Allowed {
     /// Whose end ends a streaming body. A public request has none.
     stream: Option<(Arc<Watch>, Subject)>,
-    /// The WebSocket protocol to select if the handler selected none.
-    select: Option<Box<HeaderValue>>,
+    select: Option<Box<Selection>>,
 }
 
 impl Allowed {
@@ -93,11 +92,10 @@ impl Allowed {
         &mut self,
         mut response: Response<R>,
     ) -> Response<M::Body> {
-        if let Some(protocol) = self.select.take()
-            && (response.status() == StatusCode::SWITCHING_PROTOCOLS
-                || response.status().is_success())
+        if let Some(select) = self.select.take()
+            && response.status() == select.status
         {
-            response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(*protocol);
+            response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(select.protocol);
         }
         match self.stream.take() {
             Some((watch, subject)) if M::streams(&response) => {

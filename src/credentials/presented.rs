@@ -1,4 +1,4 @@
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode};
 
 use crate::carrier::Carrier;
 use crate::token::TokenDigest;
@@ -21,8 +21,14 @@ pub(crate) enum Presented {
 pub(crate) struct Credential {
     pub(crate) digest: TokenDigest,
     pub(crate) carrier: Carrier,
-    /// The WebSocket protocol that the response selects if the handler selects none.
-    pub(crate) select: Option<Box<HeaderValue>>,
+    pub(crate) select: Option<Box<Selection>>,
+}
+
+/// The WebSocket protocol that a response with this status selects if the handler selects none.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) protocol: HeaderValue,
+    pub(crate) status: StatusCode,
 }
 
 impl Presented {

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use super::presented::{Credential, Presented};
 use super::ticket::{self, Tickets};
-use super::upgrade::is_upgrade;
+use super::upgrade::upgraded;
 use super::{authorization, query, websocket};
 use crate::carrier::Carrier;
 
@@ -143,7 +143,7 @@ impl CredentialSources {
         request: &mut Request<B>,
         forward: bool,
     ) -> Presented {
-        let is_upgrade = is_upgrade(request);
+        let upgraded = upgraded(request);
         let header = self.header.as_ref().map_or(Presented::Absent, |name| {
             match take_header(request.headers_mut(), name, forward) {
                 Values::None => Presented::Absent,
@@ -152,13 +152,13 @@ impl CredentialSources {
             }
         });
         let protocol = if self.websocket_protocol {
-            websocket::take(request.headers_mut(), is_upgrade, forward)
+            websocket::take(request.headers_mut(), upgraded, forward)
         } else {
             Presented::Absent
         };
         let query = self.take_query(request, forward);
         let ticket = match &self.tickets {
-            Some(tickets) if is_upgrade => take_ticket(tickets, request, forward),
+            Some(tickets) if upgraded.is_some() => take_ticket(tickets, request, forward),
             Some(_) | None => Presented::Absent,
         };
         match query.and(ticket) {

@@ -1,9 +1,9 @@
 //! The subprotocols that a WebSocket handshake offers (RFC 6455 section 4.1).
 
 use axum::http::header::{self, SEC_WEBSOCKET_PROTOCOL};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::presented::Presented;
+use super::presented::{Presented, Selection};
 use crate::carrier::Carrier;
 
 /// The entry that is followed by one with the token.
@@ -12,7 +12,11 @@ const BEARER: &str = "bearer";
 const PREFIX: &str = "opencode.bearer.";
 
 /// Reads the token among the subprotocols. Unless it is to be forwarded, removes its entries.
-pub(super) fn take(headers: &mut HeaderMap, is_upgrade: bool, forward: bool) -> Presented {
+pub(super) fn take(
+    headers: &mut HeaderMap,
+    upgraded: Option<StatusCode>,
+    forward: bool,
+) -> Presented {
     let header::Entry::Occupied(mut entry) = headers.entry(SEC_WEBSOCKET_PROTOCOL) else {
         return Presented::Absent;
     };
@@ -27,9 +31,10 @@ pub(super) fn take(headers: &mut HeaderMap, is_upgrade: bool, forward: bool) -> 
         return presented;
     }
     if let Presented::Token(credential) = &mut presented
-        && is_upgrade
+        && let Some(status) = upgraded
+        && let Ok(protocol) = HeaderValue::from_str(select)
     {
-        credential.select = HeaderValue::from_str(select).ok().map(Box::new);
+        credential.select = Some(Box::new(Selection { protocol, status }));
     }
     if forward {
         entry.iter_mut().for_each(|value| value.set_sensitive(true));
