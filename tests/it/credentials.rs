@@ -1,5 +1,6 @@
 //! What counts as credentials: exactly one well-formed token, in a source that is switched on.
 
+mod carriers;
 mod handshake;
 mod origin;
 mod sources;
