@@ -4,6 +4,7 @@ use axum::http::Request;
 
 use crate::carrier::Carrier;
 use crate::credentials::{CredentialSources, Presented};
+use crate::principal::Principal;
 use crate::record::TokenRecord;
 use crate::store::format;
 
@@ -23,14 +24,23 @@ pub enum Taken {
     #[allow(missing_docs, reason = "they are the ones of the library")]
     Malformed,
     #[allow(missing_docs, reason = "they are the ones of the library")]
+    TicketInvalid,
+    #[allow(missing_docs, reason = "they are the ones of the library")]
     Token([u8; 32], Carrier),
 }
 
-/// Takes the credentials out of a request.
-pub fn take(sources: &CredentialSources, request: &mut Request<()>) -> Taken {
-    match sources.take(request, false) {
+/// The digest of a principal's token.
+#[must_use]
+pub fn digest(principal: &Principal) -> [u8; 32] {
+    *principal.digest().as_bytes()
+}
+
+/// Takes the credentials out of a request, or leaves them in it.
+pub fn take(sources: &CredentialSources, request: &mut Request<()>, forward: bool) -> Taken {
+    match sources.take(request, forward) {
         Presented::Absent => Taken::Absent,
-        Presented::Malformed | Presented::TicketInvalid => Taken::Malformed,
+        Presented::Malformed => Taken::Malformed,
+        Presented::TicketInvalid => Taken::TicketInvalid,
         Presented::Token(credential) => {
             Taken::Token(*credential.digest.as_bytes(), credential.carrier)
         }

@@ -52,6 +52,7 @@ pub fn is_token(text: &[u8]) -> bool {
 pub enum Read {
     Absent,
     Malformed,
+    TicketInvalid,
     Token(Vec<u8>, &'static str),
 }
 
@@ -116,13 +117,45 @@ fn decoded(text: &[u8], plus_is_space: bool) -> Vec<u8> {
     decoded
 }
 
-/// Whether a part of a query is the parameter `auth_token`.
-pub fn is_auth_token(part: &str) -> bool {
-    decoded(part.split('=').next().unwrap().as_bytes(), true) == b"auth_token"
+/// Whether a part of a query is the parameter with this name.
+pub fn is_named(part: &str, name: &str) -> bool {
+    decoded(part.split('=').next().unwrap().as_bytes(), true) == name.as_bytes()
+}
+
+/// A query without a parameter. `None` if nothing is left of it.
+pub fn without(query: Option<String>, name: &str) -> Option<String> {
+    let query = query?;
+    let kept: Vec<&str> = query.split('&').filter(|part| !is_named(part, name)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+/// Whether the URL's query has the parameter `auth_token`, however its parts are separated.
+pub fn names_token_in_url(url: &[u8]) -> bool {
+    let url = String::from_utf8_lossy(url);
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split(['?', '&', '#']).any(|part| is_named(part, "auth_token"))
+}
+
+/// What the parameter `ticket` presents, if the two that are good here are an issued and an adopted one.
+pub fn ticket(query: &str, issued: &str, adopted: &str) -> Read {
+    let parts: Vec<&str> = query.split('&').filter(|part| is_named(part, "ticket")).collect();
+    let value = match &*parts {
+        [] => return Read::Absent,
+        [part] => part.split_once('=').map_or("", |(_, value)| value),
+        _ => return Read::TicketInvalid,
+    };
+    if value.is_empty() {
+        return Read::Absent;
+    }
+    let value = decoded(value.as_bytes(), false);
+    if value == issued.as_bytes() || value == adopted.as_bytes() {
+        return Read::Token(value, "ticket");
+    }
+    Read::TicketInvalid
 }
 
 pub fn query(query: &str) -> Read {
-    let parts: Vec<&str> = query.split('&').filter(|part| is_auth_token(part)).collect();
+    let parts: Vec<&str> = query.split('&').filter(|part| is_named(part, "auth_token")).collect();
     let value = match &*parts {
         [] => return Read::Absent,
         [part] => part.split_once('=').map_or("", |(_, value)| value),
@@ -136,6 +169,25 @@ pub fn query(query: &str) -> Read {
         return Read::Token(value, "query");
     }
     user_and_token(&value, "query")
+}
+
+/// The entries that do not carry the token, for lines with exactly one.
+pub fn other_protocols(lines: &[&Vec<u8>]) -> String {
+    let lines: Vec<&str> = lines.iter().map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let offered = lines.join(",");
+    let mut others = Vec::new();
+    let mut follows_bearer = false;
+    for entry in offered.split(',').map(|entry| entry.trim_matches([' ', '\t'])) {
+        let is_kept = !follows_bearer
+            && !entry.is_empty()
+            && entry != "bearer"
+            && !entry.starts_with("opencode.bearer.");
+        follows_bearer = entry == "bearer";
+        if is_kept {
+            others.push(entry);
+        }
+    }
+    others.join(", ")
 }
 
 pub fn protocols(lines: &[&Vec<u8>]) -> Read {
