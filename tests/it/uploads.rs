@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{Request, Response};
 use axum::routing::{get, post};
 use futures_util::{StreamExt as _, stream};
+use http_body_util::BodyExt as _;
 use opencode_auth::{
     AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, TokenDigest, TokenStore,
 };
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-use crate::support::{bearer, store_with};
+use crate::support::{bearer, send, store_with};
 
 async fn serve(app: Router) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,6 +99,25 @@ async fn a_body_that_comes_after_its_token_was_deleted_reaches_no_handler() {
                 assert!(response.ends_with("ran rm -rf"), "{case}: {response}");
             }
         }
+    }
+}
+
+/// A handler that sends a request on has to know whether there is a body, and how long it is.
+#[tokio::test]
+async fn a_checked_body_keeps_its_length_and_its_end() {
+    let (store, token) = store_with(Permissions::ALL);
+    let handler = async |request: Request<Body>| {
+        let mut body = request.into_body();
+        let state = |body: &Body| (body.is_end_stream(), body.size_hint().exact());
+        let before = state(&body);
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        format!("{before:?} {frame:?} {:?}", state(&body))
+    };
+    for late in [false, true] {
+        let app = Router::new().fallback(handler).layer(AuthLayer::new(Late(store.clone(), late)));
+        let request = bearer("POST", "/session", &token).map(|_| Body::from("rm -rf"));
+        let response = send(&app, request).await;
+        assert_eq!(response.body, r#"(false, Some(6)) b"rm -rf" (true, Some(0))"#);
     }
 }
 

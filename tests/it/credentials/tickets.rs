@@ -110,7 +110,7 @@ async fn a_ticket_that_is_not_exactly_right_is_forbidden() {
         let ticket = guarded.tickets.issue(&guarded.principal, path, lifetime).unwrap();
         ticket.expose_secret().to_owned()
     };
-    let (good, spent) = (issue(PATH, MINUTE), issue(PATH, Duration::ZERO));
+    let (spent, good) = (issue(PATH, Duration::ZERO), issue(PATH, MINUTE));
     let token = guarded.token.expose_secret();
     for (case, uri) in [
         ("another path", at("/pty/2/connect", &good)),
