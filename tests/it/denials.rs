@@ -238,6 +238,10 @@ async fn the_denial_travels_in_the_extensions_of_the_response() {
     let expected = Denial::TokenExpired { id, expired_at: utc_datetime!(2026-01-01 01:00) };
     assert_eq!(response.extensions().get(), Some(&expected));
     assert_eq!((expected.kind(), expected.token_id()), ("token_expired", Some(id)));
+    let message = format!(
+        "The token {id} expired at 2026-01-01T01:00:00Z. `opencode auth token create` creates a new one."
+    );
+    assert_eq!(expected.message(), message);
 }
 
 #[tokio::test]
@@ -257,6 +261,33 @@ async fn a_host_may_write_the_body_but_not_the_rest() {
             ("www-authenticate", r#"Bearer realm="opencode""#),
         ]
     );
+}
+
+#[tokio::test]
+async fn bodies_name_the_command_of_the_host() {
+    let layer = || AuthLayer::new(MemoryTokenStore::new());
+    for layer in [
+        layer().create_command("mine create").realm("here"),
+        layer().realm("here").create_command("mine create"),
+    ] {
+        let app = guard(layer);
+        let message = async |request| {
+            let response = send(&app, request).await;
+            let challenge = response.header("www-authenticate").unwrap();
+            assert!(challenge.starts_with(r#"Bearer realm="here""#), "{challenge}");
+            response.json()["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            message(request("GET", "/config")).await,
+            "This server requires a token: send the header `Authorization: Bearer <token>`. \
+             `mine create` creates one."
+        );
+        assert_eq!(
+            message(authorized("GET", "/config", "Bearer x")).await,
+            "The token is not valid: it is malformed, unknown or was deleted. \
+             `mine create` creates a new one."
+        );
+    }
 }
 
 #[tokio::test]

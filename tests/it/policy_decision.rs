@@ -130,6 +130,10 @@ fn a_path_that_was_changed_after_nest_is_not_trusted() {
         *request.uri_mut() = changed.parse().unwrap();
         assert_eq!(decided(&mounted, &request).0, required, "{original}, then {changed}");
     }
+    // Both are paths of the web page, and what runs need not be.
+    let page = Policy::opencode_v2().public_web_page().into();
+    let decided = decided(&page, &nested("GET", "/index", "/x/page"));
+    assert_eq!(decided, ("read,write,execute".to_owned(), "unknown operation".to_owned()));
 }
 
 /// The router has removed the prefix, and the table knows only the rest.

@@ -1,5 +1,6 @@
 //! What a host adds to a policy: rules, public patterns, directories.
 
+use axum::extract::OriginalUri;
 use axum::http::{Method, Request};
 use opencode_auth::{Permissions, Policy, Requirement};
 
@@ -171,6 +172,13 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
         let required = if expected.is_some() { ALL } else { READ };
         assert_eq!(decision.requirement, Requirement::Permissions(required), "{query} {header:?}");
     }
+    // The query that was sent counts beside the one that is left.
+    let mut request = Request::get("/file").body(()).unwrap();
+    request.extensions_mut().insert(OriginalUri("/file?directory=/tmp".parse().unwrap()));
+    assert_eq!(policy.decide(&request).to_string(), outside);
+    // A doubt about the path comes first.
+    let request = Request::get("/a;b?directory=/tmp").body(()).unwrap();
+    assert_eq!(policy.decide(&request).to_string(), "ambiguous path: `;` in a segment");
     // A public route loads the plugins of a directory as any other.
     let policy = policy.public(Method::GET, "/assets/{*rest}");
     assert_public(&policy, "GET", "/assets/a.js", true);
