@@ -17,6 +17,15 @@ pub enum Carrier {
 }
 
 impl Carrier {
+    /// Whether shared caches know that a response is not for everybody, as they do if the request has
+    /// `Authorization` (RFC 9111 section 3.5). No cache keeps the response to a handshake.
+    pub(crate) const fn is_known_to_caches(self) -> bool {
+        match self {
+            Self::Bearer | Self::Basic | Self::WebSocketProtocol | Self::Ticket => true,
+            Self::Header | Self::Query => false,
+        }
+    }
+
     /// Whether a browser adds the credentials by itself, also to requests that another site's page makes.
     pub(crate) const fn is_ambient(self) -> bool {
         match self {

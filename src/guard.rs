@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
-use axum::http::{Request, Response};
+use axum::http::header::{CACHE_CONTROL, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::{HeaderValue, Request, Response};
 
 use crate::credentials::{Credential, CredentialSources, Presented, Selection};
 use crate::decision::{Denial, authorize};
@@ -35,14 +35,18 @@ pub(crate) struct Config {
 impl Config {
     /// Takes the token out of a request.
     #[inline]
-    pub(crate) fn credential<B>(&self, request: &mut Request<B>) -> Result<Credential, Denial> {
+    pub(crate) fn credential<B>(
+        &self,
+        request: &mut Request<B>,
+        required: Permissions,
+    ) -> Result<Credential, Denial> {
         match self.sources.take(request, self.forward_credentials) {
             Presented::Absent => Err(Denial::CredentialsAbsent),
             Presented::Malformed => Err(Denial::CredentialsMalformed),
             Presented::TicketInvalid => Err(Denial::TicketInvalid),
             Presented::Token(credential)
                 if credential.carrier.is_ambient()
-                    && self.trusted_origins.is_cross_origin(request) =>
+                    && self.trusted_origins.is_cross_origin(request, required) =>
             {
                 Err(Denial::CrossOrigin)
             }
@@ -75,7 +79,8 @@ pub(crate) fn admit<B: 'static>(
     let subject = Subject { digest, id: record.id(), required };
     upload::check(request, watch, subject);
     Principal::new(record, carrier, required, watch.id()).attach(request.extensions_mut());
-    Ok(Allowed { stream: Some((Arc::clone(watch), subject)), select })
+    let is_private = !carrier.is_known_to_caches();
+    Ok(Allowed { stream: Some((Arc::clone(watch), subject)), select, is_private })
 }
 
 /// What has to happen to the response to an allowed request.
@@ -84,6 +89,8 @@ pub(crate) struct Allowed {
     /// Whose end ends a streaming body. A public request has none.
     stream: Option<(Arc<Watch>, Subject)>,
     select: Option<Box<Selection>>,
+    /// Whether a shared cache could take the response for one that everybody may have.
+    is_private: bool,
 }
 
 impl Allowed {
@@ -96,6 +103,10 @@ impl Allowed {
             && response.status() == select.status
         {
             response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(select.protocol);
+        }
+        if self.is_private {
+            let private = HeaderValue::from_static("private");
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(private);
         }
         match self.stream.take() {
             Some((watch, subject)) if M::streams(&response) => {

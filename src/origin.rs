@@ -1,8 +1,8 @@
 //! Protects credentials that a browser adds by itself against requests of other sites' pages.
 //!
-//! The algorithm is the one of Go's `http.CrossOriginProtection` and of tower-http's `csrf`, with two additions.
-//! Upgrades are checked too: a page may open a WebSocket to any site. And so are requests that name a directory:
-//! opencode loads the plugins of that directory, so even a `GET` can run code.
+//! The algorithm is the one of Go's `http.CrossOriginProtection` and of tower-http's `csrf`, with three additions.
+//! Upgrades are checked too: a page may open a WebSocket to any site. And so is a `GET` that requires more than
+//! read, or names a directory: opencode loads the plugins of that directory, so it can run code.
 
 use std::fmt;
 
@@ -11,6 +11,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::credentials::is_upgrade;
+use crate::permission::Permissions;
 use crate::policy::may_name_directory;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -32,8 +33,9 @@ impl TrustedOrigins {
 
     /// Whether the request may change or run something and comes from a page of an origin that is neither the
     /// server's own nor trusted.
-    pub(crate) fn is_cross_origin<B>(&self, request: &Request<B>) -> bool {
-        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    pub(crate) fn is_cross_origin<B>(&self, request: &Request<B>, required: Permissions) -> bool {
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            && Permissions::READ.contains(required);
         let names_directory = request.uri().query().is_some_and(may_name_directory);
         if is_safe && !names_directory && !is_upgrade(request) {
             return false;

@@ -62,7 +62,7 @@ where
         let Requirement::Permissions(required) = decision.requirement else {
             return ResponseFuture::called(self.inner.call(request), Allowed::default());
         };
-        let credential = match config.credential(&mut request) {
+        let credential = match config.credential(&mut request, required) {
             Ok(credential) => credential,
             Err(denial) => {
                 return ResponseFuture::denied(request, &decision, denial, config);

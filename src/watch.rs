@@ -94,6 +94,8 @@ impl Watch {
         let runtime = Handle::try_current().ok();
         let mut state = self.state();
         let open = state.open.entry(subject.digest).or_default();
+        // A client that opens and closes streams quickly must not make this list long.
+        open.retain(|open| open.signal.strong_count() > 0);
         let shared = open
             .iter()
             .filter(|open| {

@@ -41,13 +41,15 @@ use crate::carrier::Carrier;
 ///
 /// The layer removes the credentials of a request that it checks: the headers, the query parameter (from the
 /// URI and from axum's `OriginalUri`), and the entries of `Sec-WebSocket-Protocol`. Other query parameters keep
-/// their bytes and their order. A public route gets what was sent. A `Referer` that contains the query parameter is removed as well.
-/// [`forward_credentials`](crate::AuthLayer::forward_credentials) leaves everything in place.
+/// their bytes and their order. A `Referer` that contains the query parameter is removed as well. A public route
+/// gets what was sent. [`forward_credentials`](crate::AuthLayer::forward_credentials) leaves everything in place.
 ///
 /// # Security
 ///
 /// - A token in a URL ends up in browser histories and in the logs of proxies. Use short-lived tokens for
 ///   links.
+/// - A shared cache gives nobody else the response to a request with `Authorization`, and does not know the query
+///   and a header of your own. The response then has `Cache-Control: private` unless the handler sets that header.
 /// - A browser adds Basic credentials by itself, also to requests of other sites' pages. For these the layer
 ///   checks the origin: see [`AuthLayer::trusted_origins`](crate::AuthLayer::trusted_origins).
 #[derive(Clone, Debug, Default)]
@@ -178,8 +180,8 @@ impl CredentialSources {
             return presented;
         }
         // A page that was opened by a link names the link in the `Referer` of its own requests.
-        let referer = request.headers().get(REFERER);
-        if referer.is_some_and(|referer| query::is_in_referer(referer.as_bytes(), name)) {
+        let mut referers = request.headers().get_all(REFERER).iter();
+        if referers.any(|referer| query::is_in_referer(referer.as_bytes(), name)) {
             request.headers_mut().remove(REFERER);
         }
         remove_parameter(request, name).unwrap_or(presented)

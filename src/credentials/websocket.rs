@@ -20,11 +20,13 @@ pub(super) fn take(
     let header::Entry::Occupied(mut entry) = headers.entry(SEC_WEBSOCKET_PROTOCOL) else {
         return Presented::Absent;
     };
-    let mut lines = Vec::new();
-    for value in entry.iter() {
-        let Ok(line) = value.to_str() else { return Presented::Malformed };
-        lines.push(line);
-    }
+    let lines: Result<Vec<_>, _> = entry.iter().map(HeaderValue::to_str).collect();
+    let Ok(lines) = lines else {
+        if !forward {
+            entry.remove_entry_mult();
+        }
+        return Presented::Malformed;
+    };
     let offered = lines.join(",");
     let Offered { mut presented, others, select } = read(&offered);
     if matches!(presented, Presented::Absent) {

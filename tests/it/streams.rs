@@ -542,6 +542,16 @@ fn there_is_a_thread_only_while_a_stream_is_open() {
             tokio::time::sleep(Duration::from_millis(400)).await;
             assert_eq!(threads(), 0);
         }
+
+        // The body of a denied request that is waited for needs none.
+        let layer = AuthLayer::new(MemoryTokenStore::new());
+        let app: Router = Router::new().layer(layer.denial_drain(1, Duration::from_secs(60)));
+        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let request = Request::post("/config").body(body).unwrap();
+        let mut response = Box::pin(app.oneshot(request));
+        let limit = Duration::from_millis(20);
+        assert!(tokio::time::timeout(limit, &mut response).await.is_err());
+        assert_eq!(threads(), 0);
     });
 }
 

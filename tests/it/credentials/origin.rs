@@ -6,7 +6,9 @@ use axum::body::Body;
 use axum::http::{Request, Response, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use opencode_auth::{AuthLayer, CredentialSources, Denial, MemoryTokenStore, NewToken};
+use opencode_auth::{
+    AuthLayer, CredentialSources, Denial, MemoryTokenStore, NewToken, Permissions, Policy,
+};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 const HOST: &str = "code.example:4096";
@@ -261,7 +263,7 @@ async fn a_get_that_names_a_directory_has_to_come_from_the_same_or_a_trusted_ori
         ("?roots=true", "cross-site", None, &basic, 200),
         ("", "cross-site", None, &basic, 200),
     ] {
-        let mut request = Request::get(format!("/session{query}"))
+        let mut request = Request::get(format!("/config{query}"))
             .header("host", HOST)
             .header("sec-fetch-site", site)
             .header("authorization", authorization);
@@ -272,5 +274,64 @@ async fn a_get_that_names_a_directory_has_to_come_from_the_same_or_a_trusted_ori
         assert_eq!(response.status(), expected, "{query} {site} {origin:?} {authorization}");
         let is_cross_origin = response.extensions().get() == Some(&Denial::CrossOrigin);
         assert_eq!(is_cross_origin, expected == 403);
+    }
+}
+
+/// A host's rule, a prefix, and a path in doubt: for each of them the policy knows better than the method.
+#[tokio::test]
+async fn a_get_that_requires_more_than_read_has_to_come_from_the_same_or_a_trusted_origin() {
+    let store = MemoryTokenStore::new();
+    let token = store.create(NewToken::new()).unwrap().token;
+    let basic = format!("Basic {}", STANDARD.encode(format!("opencode:{}", token.expose_secret())));
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let inner =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let policy = Policy::default()
+        .rule("GET".parse().unwrap(), "/hooks/{id}", Permissions::EXECUTE)
+        .rule("GET".parse().unwrap(), "/reset", Permissions::WRITE)
+        .rule("GET".parse().unwrap(), "/list", Permissions::READ)
+        .rule("POST".parse().unwrap(), "/search", Permissions::READ);
+    let service = AuthLayer::new(store)
+        .policy(policy)
+        .credentials(CredentialSources::opencode())
+        .trusted_origins([TRUSTED])
+        .unwrap()
+        .layer(inner);
+    for (method, path, expected) in [
+        ("GET", "/hooks/1", 403),
+        ("HEAD", "/hooks/1", 403),
+        ("GET", "/reset", 403),
+        ("GET", "/pty/1", 403),
+        ("GET", "/config/%2e%2e/x", 403),
+        ("GET", "/config", 200),
+        ("HEAD", "/config", 200),
+        ("GET", "/list", 200),
+        // That it only reads is no reason to trust the method.
+        ("POST", "/search", 403),
+    ] {
+        for (site, origin, authorization, expected) in [
+            ("cross-site", None, &basic, expected),
+            ("same-site", None, &basic, expected),
+            ("cross-site", Some(TRUSTED), &basic, 200),
+            ("same-origin", None, &basic, 200),
+            ("none", None, &basic, 200),
+            ("cross-site", None, &bearer, 200),
+        ] {
+            let mut request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", HOST)
+                .header("sec-fetch-site", site)
+                .header("authorization", authorization);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let response = service.clone().oneshot(request).await.unwrap();
+            let case = format!("{method} {path} {site} {origin:?} {authorization}");
+            assert_eq!(response.status(), expected, "{case}");
+            let is_cross_origin = response.extensions().get() == Some(&Denial::CrossOrigin);
+            assert_eq!(is_cross_origin, expected == 403, "{case}");
+        }
     }
 }

@@ -350,6 +350,78 @@ async fn a_referer_with_the_link_is_removed_and_others_stay() {
     }
 }
 
+/// A parameter decides alone, so what stands beside it is not an error. It has to go nevertheless.
+#[tokio::test]
+async fn a_token_beside_a_parameter_is_removed_wherever_it_is() {
+    let (app, token) = app(all(), false);
+    let link = format!("http://h/?auth_token={token}");
+    let pair = format!("bearer, {token}");
+    let uri = format!("/in/config?auth_token={token}");
+    for (case, headers) in [
+        ("two Referers", vec![("referer", "http://h/".to_owned()), ("referer", link)]),
+        (
+            "two headers",
+            vec![("x-opencode-token", "x".into()), ("x-opencode-token", token.clone())],
+        ),
+        (
+            "two Authorizations",
+            vec![("authorization", token.clone()), ("authorization", "x".into())],
+        ),
+        (
+            "two protocols",
+            vec![
+                ("sec-websocket-protocol", pair.clone()),
+                ("sec-websocket-protocol", format!("opencode.bearer.{token}")),
+            ],
+        ),
+        (
+            "protocols that are no text",
+            vec![("sec-websocket-protocol", pair), ("sec-websocket-protocol", "ż".into())],
+        ),
+    ] {
+        let response = send(&app, request(&uri, &headers)).await;
+        assert_eq!(response.status, 200, "{case}");
+        assert!(!response.body.contains(&token), "{case}: {}", response.body);
+    }
+}
+
+/// A shared cache knows what `Authorization` means (RFC 9111 section 3.5), and does not know the other carriers.
+#[tokio::test]
+async fn a_response_that_a_shared_cache_could_keep_is_private() {
+    let store = MemoryTokenStore::new();
+    let token = store.create(NewToken::new()).unwrap().token;
+    let token = token.expose_secret();
+    let policy = Policy::default().public("GET".parse().unwrap(), "/public");
+    let app = Router::new()
+        .route("/own", axum::routing::get(async || [("cache-control", "max-age=60")]))
+        .fallback(async || "reached")
+        .layer(AuthLayer::new(store).credentials(all()).policy(policy));
+    let link = |path: &str| format!("{path}?auth_token={token}");
+    for (case, uri, header, expected) in [
+        ("Bearer", "/config".to_owned(), Some(("authorization", format!("Bearer {token}"))), None),
+        (
+            "Basic",
+            "/config".to_owned(),
+            Some(("authorization", format!("Basic {}", user_and_token("x", token)))),
+            None,
+        ),
+        ("a parameter", link("/config"), None, Some("private")),
+        (
+            "a header",
+            "/config".to_owned(),
+            Some(("x-opencode-token", token.to_owned())),
+            Some("private"),
+        ),
+        ("the host's own word", link("/own"), None, Some("max-age=60")),
+        ("a public route", link("/public"), None, None),
+    ] {
+        let headers: Vec<_> = header.into_iter().collect();
+        let response = send(&app, request(&uri, &headers)).await;
+        assert_eq!(response.status, 200, "{case}");
+        assert_eq!(response.header("cache-control"), expected, "{case}");
+    }
+}
+
 #[tokio::test]
 async fn forwarded_credentials_stay_where_they_were_and_are_sensitive() {
     let (app, token) = app(all(), true);

@@ -139,6 +139,11 @@ async fn a_ticket_counts_for_handshakes_only() {
     let uri = at(PATH, ticket.expose_secret());
     let plain = Request::get(&uri).body(Body::empty()).unwrap();
     assert_eq!(send(&guarded.app, plain).await.status, 401);
+    for method in ["POST", "DELETE", "HEAD", "QUERY"] {
+        let mut request = handshake(&uri);
+        *request.method_mut() = method.parse().unwrap();
+        assert_eq!(send(&guarded.app, request).await.status, 401, "{method}");
+    }
     // A parameter of that name is the host's own elsewhere.
     let bearer = format!("Bearer {}", guarded.token.expose_secret());
     let own = Request::get("/issues?ticket=7").header("authorization", bearer);
