@@ -136,6 +136,22 @@ fn a_path_that_was_changed_after_nest_is_not_trusted() {
     assert_eq!(decided, ("read,write,execute".to_owned(), "unknown operation".to_owned()));
 }
 
+/// The rest of an API's path reads as a path of the web page.
+#[test]
+fn the_web_page_opens_nothing_where_nest_has_taken_the_api_s_prefix_off() {
+    let page = Policy::opencode_v2().public_web_page();
+    let policy = page.rule(Method::GET, "/api/me", Permissions::NONE).into();
+    for (path, original, required, rule) in [
+        ("/index", "/app/index", "Public", "public route"),
+        ("/info", "/api/info", "read", "operation server.info"),
+        ("/unknown", "/api/unknown", "read,write,execute", "unknown operation"),
+        ("/me", "/api/me", "", "rule GET /api/me"),
+    ] {
+        let decided = decided(&policy, &nested("GET", path, original));
+        assert_eq!(decided, (required.to_owned(), rule.to_owned()), "{path} was {original}");
+    }
+}
+
 /// The router has removed the prefix, and the table knows only the rest.
 #[test]
 fn an_interactive_prefix_counts_where_nest_has_taken_it_off() {
