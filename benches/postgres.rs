@@ -8,15 +8,17 @@
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     clippy::pedantic,
+    unreachable_pub,
     reason = "it is a measurement"
 )]
+
+#[path = "store_file.rs"]
+mod store_file;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use opencode_auth::{
-    FileTokenStore, Lookup, NewToken, PostgresTokenStore, TokenDigest, TokenStore,
-};
+use opencode_auth::{FileTokenStore, Lookup, PostgresTokenStore, TokenDigest, TokenStore};
 use tokio::runtime::Runtime;
 
 const LOOKUPS: u32 = 2_000_000;
@@ -28,8 +30,9 @@ fn main() {
     };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(PostgresTokenStore::init(&url)).unwrap();
-    fill(&runtime, &url, 1_000);
-    find(&runtime, &url);
+    for tokens in [1, 1_000] {
+        find(&runtime, &url, tokens);
+    }
     runtime.block_on(polls(&url));
     for tokens in [1_000, 100_000] {
         fill(&runtime, &url, tokens);
@@ -58,32 +61,57 @@ async fn connect(url: &str) -> tokio_postgres::Client {
     client
 }
 
-/// One look-up, beside the file store's, in turns.
-fn find(runtime: &Runtime, url: &str) {
+/// One look-up, beside the file store's, in turns. Both stores have the same tokens.
+fn find(runtime: &Runtime, url: &str, tokens: usize) {
     let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auth-tokens.json");
+    let digest = store_file::write(&path, tokens).digest();
     // As long a lease as the other has, so that refreshes do not count.
-    let file = FileTokenStore::options()
-        .freshness_window(Duration::from_secs(3600))
-        .open(directory.path().join("auth-tokens.json"))
-        .unwrap();
+    let file =
+        FileTokenStore::options().freshness_window(Duration::from_secs(3600)).open(&path).unwrap();
+    copy(runtime, &file, url);
     let postgres = runtime.block_on(PostgresTokenStore::open(url)).unwrap();
-    let digest = |created: opencode_auth::Created| created.token.digest();
-    // Its own change would wait for the window.
-    let quick = FileTokenStore::open(file.path()).unwrap();
-    let in_file = digest(quick.create(NewToken::new()).unwrap());
-    let file = FileTokenStore::options()
-        .freshness_window(Duration::from_secs(3600))
-        .open(file.path())
-        .unwrap();
-    let in_postgres = runtime.block_on(postgres.create(NewToken::new())).unwrap();
-    let in_postgres = digest(in_postgres);
     let (mut of_file, mut of_postgres) = (Vec::new(), Vec::new());
-    for _ in 0..15 {
-        of_file.push(timed(&file, &in_file));
-        of_postgres.push(timed(&postgres, &in_postgres));
+    for round in 0..30 {
+        if round % 2 == 0 {
+            of_file.push(timed(&file, &digest));
+            of_postgres.push(timed(&postgres, &digest));
+        } else {
+            of_postgres.push(timed(&postgres, &digest));
+            of_file.push(timed(&file, &digest));
+        }
     }
+    let ratio = median(of_postgres.iter().zip(&of_file).map(|(one, other)| one / other).collect());
     let (file, postgres) = (median(of_file), median(of_postgres));
-    println!("find: file {file:.1} ns, PostgreSQL {postgres:.1} ns, ratio {:.3}", postgres / file);
+    println!(
+        "find, {tokens} tokens each: file {file:.1} ns, PostgreSQL {postgres:.1} ns, ratio {ratio:.3}"
+    );
+}
+
+/// Replaces the realm's tokens with the file's.
+fn copy(runtime: &Runtime, file: &FileTokenStore, url: &str) {
+    let rows: Vec<_> = file
+        .list()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let digest: String =
+                record.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            let (id, name) = (record.id(), record.name().unwrap());
+            format!(
+                "('default', '{id}', '{name}', '\\x{digest}', '{{read,write,execute}}', now(), \
+                 now() + interval '90 days')"
+            )
+        })
+        .collect();
+    runtime.block_on(async {
+        let client = connect(url).await;
+        let rows = rows.join(", ");
+        let statement = format!(
+            "TRUNCATE opencode_auth.tokens; INSERT INTO opencode_auth.tokens VALUES {rows}"
+        );
+        client.batch_execute(&statement).await.unwrap();
+    });
 }
 
 fn timed(store: &impl TokenStore, digest: &TokenDigest) -> f64 {
