@@ -92,7 +92,8 @@ impl ChosenStore {
                 "only a store in PostgreSQL has tables to create; name it with --store \
                  'postgres://USER@HOST/DATABASE?realm=NAME'"
             } else {
-                "this program was built without the feature `postgres`"
+                "this program was built without the feature `postgres` of opencode-auth: build it with \
+                 `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`"
             }
             .to_owned()),
         }

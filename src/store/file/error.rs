@@ -47,7 +47,8 @@ pub enum FileStoreError {
     },
     /// The path of the store is a URL. The error does not repeat it, because a URL may contain a password.
     #[error(
-        "failed to find the token store: `{scheme}://` is a URL, but only the path of a file is supported here"
+        "failed to find the token store: `{scheme}://` is a URL, but only the path of a file is supported here{}",
+        hint_for_url(.scheme)
     )]
     PathIsUrl {
         /// The scheme of the URL.
@@ -159,6 +160,18 @@ impl From<FileStoreError> for StoreError {
 impl From<FileStoreError> for ChangeError {
     fn from(error: FileStoreError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+/// What to add for a URL that another store could use.
+fn hint_for_url(scheme: &str) -> &'static str {
+    match scheme {
+        "postgres" | "postgresql" if cfg!(feature = "postgres") => "; use a `PostgresTokenStore`",
+        "postgres" | "postgresql" => {
+            "; this program was built without the feature `postgres` of opencode-auth: build it with \
+             `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`"
+        }
+        _ => "",
     }
 }
 

@@ -341,6 +341,11 @@ fn a_path_that_ends_in_an_invisible_character_or_is_a_url_is_refused() {
             "https://user:password@host/x",
             "`https://` is a URL, but only the path of a file is supported here",
         ),
+        #[cfg(not(feature = "postgres"))]
+        (
+            "postgres://user:password@host/x",
+            "`postgres://` is a URL, but only the path of a file is supported here; this program was built without the feature `postgres` of opencode-auth: build it with `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`",
+        ),
     ] {
         let expected = format!("error: failed to find the token store: {message}\n");
         for command in ["list", "create", "path", "check"] {
