@@ -2,15 +2,23 @@
 
 use std::time::Instant;
 
-use opencode_auth::{NewToken, Permissions};
+use opencode_auth::{NewToken, Permissions, PostgresTokenStore};
 
-use crate::shared_cluster;
 use crate::support::{LEASE, create, find, is_known, open};
+use crate::way::Way;
+use crate::{each_way, link, shared_cluster};
 
-#[tokio::test]
-async fn a_new_token_is_accepted_and_a_deleted_one_is_not() {
+each_way![
+    a_new_token_is_accepted_and_a_deleted_one_is_not,
+    concurrent_changes_are_all_made,
+    realms_do_not_see_each_other,
+    eight_servers_see_every_change,
+];
+
+async fn a_new_token_is_accepted_and_a_deleted_one_is_not(way: Way) {
     let cluster = shared_cluster!();
-    let url = cluster.url(&cluster.realm(LEASE).await);
+    let link = link!(way, cluster.port);
+    let url = link.url(&cluster.realm(LEASE).await);
     let (server, commands) = (open(&url).await, open(&url).await);
     let new = NewToken::new().name("ci").permissions(Permissions::READ);
     let created = commands.create(new).await.unwrap();
@@ -41,10 +49,10 @@ async fn a_change_returns_when_the_lease_has_passed() {
     assert!(began.elapsed() < LEASE, "what changes nothing waits for nothing");
 }
 
-#[tokio::test]
-async fn concurrent_changes_are_all_made() {
+async fn concurrent_changes_are_all_made(way: Way) {
     let cluster = shared_cluster!();
-    let store = open(&cluster.url(&cluster.realm(LEASE).await)).await;
+    let link = link!(way, cluster.port);
+    let store = open(&link.url(&cluster.realm(LEASE).await)).await;
     let tasks: Vec<_> = (0..20)
         .map(|number| {
             let store = store.clone();
@@ -69,12 +77,12 @@ async fn concurrent_changes_are_all_made() {
     assert_eq!(names, expected);
 }
 
-#[tokio::test]
-async fn realms_do_not_see_each_other() {
+async fn realms_do_not_see_each_other(way: Way) {
     let cluster = shared_cluster!();
-    let url = cluster.url(&cluster.realm(LEASE).await);
+    let link = link!(way, cluster.port);
+    let url = link.url(&cluster.realm(LEASE).await);
     let other_url = format!("{url}?realm=other");
-    opencode_auth::PostgresTokenStore::init(&other_url).await.unwrap();
+    PostgresTokenStore::init(&other_url).await.unwrap();
     let (store, other) = (open(&url).await, open(&other_url).await);
     let token = create(&store, "ci").await;
     assert!(is_known(&store, &token).await);
@@ -93,4 +101,34 @@ async fn text_that_may_be_a_token_is_not_sent_to_the_database() {
     assert!(matches!(error, opencode_auth::ChangeError::IdOrNameIsToken), "{error}");
     store.create(NewToken::new().name(token.expose_secret())).await.unwrap_err();
     assert!(!cluster.log().contains(token.expose_secret()));
+}
+
+/// More stores than a pool has sessions, so that they take turns.
+async fn eight_servers_see_every_change(way: Way) {
+    let cluster = shared_cluster!();
+    let link = link!(way, cluster.port);
+    let url = link.url(&cluster.realm(LEASE).await);
+    PostgresTokenStore::init(&url).await.unwrap();
+    let mut servers = Vec::new();
+    for _ in 0..8 {
+        servers.push(open(&url).await);
+    }
+    for round in 0..3 {
+        let name = format!("token-{round}");
+        let token = create(&servers[0], &name).await;
+        for server in &servers {
+            assert!(is_known(server, &token).await);
+        }
+        let rotated = servers[1].rotate(&name).await.unwrap();
+        for server in &servers {
+            assert!(!is_known(server, &token).await);
+            assert!(is_known(server, &rotated.token).await);
+        }
+        servers[2].delete(&name).await.unwrap();
+        for server in &servers {
+            assert!(!is_known(server, &rotated.token).await);
+        }
+    }
+    let report = PostgresTokenStore::report(&url).await.unwrap();
+    assert_eq!(report.realm.unwrap().tokens, 0);
 }

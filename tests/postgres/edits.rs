@@ -8,8 +8,16 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use crate::cluster::Cluster;
-use crate::shared_cluster;
 use crate::support::{LEASE, create, find, is_known, open};
+use crate::way::Way;
+use crate::{each_way, link, shared_cluster};
+
+each_way![
+    every_edit_is_seen_within_the_lease,
+    a_row_that_is_no_token_is_not_passed_over,
+    an_unknown_realm_or_format_or_a_lower_version_cannot_tell,
+    the_snapshot_is_the_table,
+];
 
 async fn lease_passes() {
     tokio::time::sleep(LEASE).await;
@@ -19,11 +27,11 @@ fn version(cluster: &Cluster, database: &str) -> i64 {
     cluster.psql(database, "SELECT version FROM opencode_auth.realms").parse().unwrap()
 }
 
-#[tokio::test]
-async fn every_edit_is_seen_within_the_lease() {
+async fn every_edit_is_seen_within_the_lease(way: Way) {
     let cluster = shared_cluster!();
     let database = cluster.realm(LEASE).await;
-    let store = open(&cluster.url(&database)).await;
+    let link = link!(way, cluster.port);
+    let store = open(&link.url(&database)).await;
     for edit in [
         "DELETE FROM opencode_auth.tokens",
         "TRUNCATE opencode_auth.tokens",
@@ -53,11 +61,11 @@ async fn every_edit_is_seen_within_the_lease() {
     assert_eq!(version(cluster, &database), before);
 }
 
-#[tokio::test]
-async fn a_row_that_is_no_token_is_not_passed_over() {
+async fn a_row_that_is_no_token_is_not_passed_over(way: Way) {
     let cluster = shared_cluster!();
     let database = cluster.realm(LEASE).await;
-    let store = open(&cluster.url(&database)).await;
+    let link = link!(way, cluster.port);
+    let store = open(&link.url(&database)).await;
     let token = create(&store, "ci").await;
     cluster.psql(&database, "UPDATE opencode_auth.tokens SET name = E'a\\u200bb'");
     lease_passes().await;
@@ -91,11 +99,11 @@ async fn the_tables_reject_impossible_tokens() {
     }
 }
 
-#[tokio::test]
-async fn an_unknown_realm_or_format_or_a_lower_version_cannot_tell() {
+async fn an_unknown_realm_or_format_or_a_lower_version_cannot_tell(way: Way) {
     let cluster = shared_cluster!();
     let database = cluster.realm(LEASE).await;
-    let store = open(&cluster.url(&database)).await;
+    let link = link!(way, cluster.port);
+    let store = open(&link.url(&database)).await;
     let token = create(&store, "ci").await;
     let table = [
         ("format = 2", "format = 1", "has format 2"),
@@ -114,7 +122,7 @@ async fn an_unknown_realm_or_format_or_a_lower_version_cannot_tell() {
     lease_passes().await;
     let error = find(&store, &token).await.unwrap_err().to_string();
     assert!(error.contains("the database has no tables for tokens"), "{error}");
-    let url = format!("{}?realm=unknown", cluster.url(&cluster.realm(LEASE).await));
+    let url = format!("{}?realm=unknown", link.url(&cluster.realm(LEASE).await));
     let error = PostgresTokenStore::open(&url).await.unwrap_err().to_string();
     assert!(error.contains("no such realm"), "{error}");
 }
@@ -131,12 +139,12 @@ enum Step {
 }
 
 /// The snapshot is the table after every poll: it knows each token of the table, and no other one.
-#[tokio::test]
-async fn the_snapshot_is_the_table() {
+async fn the_snapshot_is_the_table(way: Way) {
     let cluster = shared_cluster!();
     let short = std::time::Duration::from_millis(100);
     let database = cluster.realm(short).await;
-    let url = cluster.url(&database);
+    let link = link!(way, cluster.port);
+    let url = link.url(&database);
     let (store, server) = (open(&url).await, open(&url).await);
     let step = prop_oneof![
         4 => any::<()>().prop_map(|()| Step::Create),

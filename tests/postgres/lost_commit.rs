@@ -3,16 +3,19 @@
 use opencode_auth::{ChangeError, NewToken};
 
 use crate::proxy::{Mode, Proxy};
-use crate::shared_cluster;
 use crate::support::{LEASE, create, is_known, open};
+use crate::way::{Way, url};
+use crate::{each_way, link, shared_cluster};
 
-#[tokio::test]
-async fn a_lost_commit_has_one_of_three_outcomes() {
+each_way![a_lost_commit_has_one_of_three_outcomes, a_lost_commit_that_cannot_be_checked_is_unknown];
+
+async fn a_lost_commit_has_one_of_three_outcomes(way: Way) {
     let cluster = shared_cluster!();
-    let url = cluster.url(&cluster.realm(LEASE).await);
-    let proxy = Proxy::to(cluster.port).await;
-    let commands = open(&proxy.url(&url, cluster.port)).await;
-    let server = open(&url).await;
+    let database = cluster.realm(LEASE).await;
+    let link = link!(way, cluster.port);
+    let proxy = Proxy::to(link.port).await;
+    let commands = open(&url(proxy.port, &database)).await;
+    let server = open(&link.url(&database)).await;
 
     // It was made, and only the confirmation was lost.
     proxy.set(Mode::CloseAfterCommit);
@@ -42,15 +45,15 @@ async fn a_lost_commit_has_one_of_three_outcomes() {
     assert_eq!(server.list().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_lost_commit_that_cannot_be_checked_is_unknown() {
+async fn a_lost_commit_that_cannot_be_checked_is_unknown(way: Way) {
     let cluster = shared_cluster!();
-    let url = cluster.url(&cluster.realm(LEASE).await);
-    let proxy = Proxy::to(cluster.port).await;
-    let commands = open(&proxy.url(&url, cluster.port)).await;
+    let database = cluster.realm(LEASE).await;
+    let link = link!(way, cluster.port);
+    let proxy = Proxy::to(link.port).await;
+    let commands = open(&url(proxy.port, &database)).await;
     create(&commands, "ci").await;
     proxy.set(Mode::SwallowAfterCommit);
     let error = commands.delete("ci").await.unwrap_err();
     assert!(matches!(error, ChangeError::OutcomeUnknown(_)), "{error}");
-    assert_eq!(open(&url).await.list().await.unwrap(), []);
+    assert_eq!(open(&link.url(&database)).await.list().await.unwrap(), []);
 }

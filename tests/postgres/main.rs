@@ -20,12 +20,12 @@
 mod cluster;
 mod proxy;
 mod support;
+mod way;
 mod changes;
 mod commands;
 mod conformance;
 mod edits;
 mod faults;
 mod lost_commit;
-mod pooled;
 mod revocation;
 mod url;

@@ -54,11 +54,6 @@ impl Proxy {
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
-
-    /// The URL with the proxy in place of the database.
-    pub(crate) fn url(&self, url: &str, port: u16) -> String {
-        url.replace(&format!(":{port}"), &format!(":{}", self.port))
-    }
 }
 
 impl Drop for Proxy {

@@ -15,8 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::cluster::lines;
-use crate::shared_cluster;
 use crate::support::open;
+use crate::way::Way;
+use crate::{each_way, link, shared_cluster};
+
+each_way![no_deletion_is_late_on_any_of_two_servers];
 
 const SERVER: &str = "OPENCODE_AUTH_TEST_SERVER";
 
@@ -112,15 +115,17 @@ struct Target {
     returned_at: AtomicU64,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_deletion_is_late_on_any_of_two_servers() {
+async fn no_deletion_is_late_on_any_of_two_servers(way: Way) {
     let deletions: usize =
         std::env::var("OPENCODE_AUTH_TEST_DELETIONS").map_or(200, |number| number.parse().unwrap());
     let cluster = shared_cluster!();
     let database = cluster.realm(Duration::from_millis(100)).await;
-    let url = cluster.url(&database);
+    // A pool of their own, as with a role of their own: polls do not wait behind changes.
+    let for_servers = link!(way, cluster.port);
+    let for_changes = link!(way, cluster.port);
+    let url = for_servers.url(&database);
     let servers = [Server::start(&url), Server::start(&url)];
-    let store = open(&url).await;
+    let store = open(&for_changes.url(&database)).await;
     let began = Instant::now();
     let now = move || u64::try_from(began.elapsed().as_nanos()).unwrap();
     let (allowed, denied, soon) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
