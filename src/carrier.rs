@@ -17,12 +17,12 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// Whether shared caches know that a response is not for everybody, as they do if the request has
-    /// `Authorization` (RFC 9111 section 3.5). No cache keeps the response to a handshake.
+    /// Whether shared caches know that a response is not for everybody. They do if the request has
+    /// `Authorization` (RFC 9111 section 3.5).
     pub(crate) const fn is_known_to_caches(self) -> bool {
         match self {
-            Self::Bearer | Self::Basic | Self::WebSocketProtocol | Self::Ticket => true,
-            Self::Header | Self::Query => false,
+            Self::Bearer | Self::Basic => true,
+            Self::Header | Self::Query | Self::WebSocketProtocol | Self::Ticket => false,
         }
     }
 

@@ -412,6 +412,12 @@ async fn a_response_that_a_shared_cache_could_keep_is_private() {
             Some(("x-opencode-token", token.to_owned())),
             Some("private"),
         ),
+        (
+            "a protocol",
+            "/config".to_owned(),
+            Some(("sec-websocket-protocol", format!("bearer, {token}"))),
+            Some("private"),
+        ),
         ("the host's own word", link("/own"), None, Some("max-age=60")),
         ("a public route", link("/public"), None, None),
     ] {
