@@ -18,6 +18,7 @@ mod records;
 mod snapshot;
 
 pub use self::change::{ChangeError, Created, Deleted, Durability, Rotated};
+pub(crate) use self::clock::Moment;
 #[cfg(fuzzing)]
 pub(crate) use self::file::format;
 pub use self::file::{

@@ -173,7 +173,10 @@ fuzz_target!(|data: &[u8]| {
                 assert!(headers.get_all("sec-websocket-protocol").iter().count() <= 1);
             }
             Read::Absent => assert!(is_as_before("sec-websocket-protocol")),
-            _ if protocol_on => {}
+            _ if protocol_on => {
+                let is_text = |line: &&Vec<u8>| line.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+                assert!(protocols.iter().all(is_text) || !headers.contains_key("sec-websocket-protocol"));
+            }
             _ => assert!(is_as_before("sec-websocket-protocol")),
         }
         if query_on && referer.is_some_and(|referer| reference::names_token_in_url(referer)) {

@@ -48,8 +48,8 @@ use crate::carrier::Carrier;
 ///
 /// - A token in a URL ends up in browser histories and in the logs of proxies. Use short-lived tokens for
 ///   links.
-/// - A shared cache gives nobody else the response to a request with `Authorization`, and does not know the query
-///   and a header of your own. The response then has `Cache-Control: private` unless the handler sets that header.
+/// - A shared cache gives nobody else the response to a request with `Authorization`. It does not know the other
+///   carriers, so for these the response has `Cache-Control: private` unless the handler sets that header.
 /// - A browser adds Basic credentials by itself, also to requests of other sites' pages. For these the layer
 ///   checks the origin: see [`AuthLayer::trusted_origins`](crate::AuthLayer::trusted_origins).
 #[derive(Clone, Debug, Default)]
@@ -99,6 +99,11 @@ impl CredentialSources {
     }
 
     /// Adds a header whose value is the token itself, such as `x-opencode-token`.
+    ///
+    /// # Security
+    ///
+    /// A browser must not add the header by itself, as it does with `Cookie`: the layer does not check the origin
+    /// of the page for it.
     pub fn header(mut self, name: HeaderName) -> Self {
         self.header = Some(name);
         self

@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::principal::Principal;
+use crate::store::Moment;
 use crate::token::{RandomError, TokenDigest};
 
 /// The query parameter of a WebSocket handshake.
@@ -30,8 +31,9 @@ type Digest = [u8; 32];
 ///
 /// A page cannot set a header on a `WebSocket`. So it requests a ticket with its token first, and then opens
 /// the socket with `?ticket=<ticket>`. A ticket represents one token. It can be used once, on one path, for a
-/// limited time. The token is looked up again when the ticket is redeemed: a ticket of a deleted token is
-/// denied. A ticket that is unknown, used, expired or for another path gets a 403.
+/// limited time, which goes on while the machine sleeps. The token is looked up again when the ticket is
+/// redeemed: a ticket of a deleted token is denied. A ticket that is unknown, used, expired or for another path
+/// gets a 403.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,9 +69,9 @@ pub struct Tickets(Arc<Mutex<Table>>);
 #[derive(Default)]
 struct Table {
     entries: HashMap<Digest, Entry>,
-    by_expiry: BTreeSet<(Instant, Digest)>,
+    by_expiry: BTreeSet<(Moment, Digest)>,
     /// The tickets of each token, those that expire first in front.
-    by_token: HashMap<Digest, BTreeSet<(Instant, Digest)>>,
+    by_token: HashMap<Digest, BTreeSet<(Moment, Digest)>>,
     /// How many tickets each token has.
     counts: BTreeSet<(usize, Digest)>,
 }
@@ -78,7 +80,7 @@ struct Entry {
     token: TokenDigest,
     /// A path may be long, and a digest is not.
     path: Digest,
-    expires: Instant,
+    expires: Moment,
     is_adopted: bool,
 }
 
@@ -126,9 +128,8 @@ impl Tickets {
         lifetime: Duration,
         is_adopted: bool,
     ) {
-        let now = Instant::now();
-        // A lifetime beyond what the clock can count ends at once.
-        let expires = now.checked_add(lifetime).unwrap_or(now);
+        let now = Moment::now();
+        let expires = now.after(lifetime);
         let (token, path) = (*principal.digest(), digest_of(path));
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(digest_of(ticket), Entry { token, path, expires, is_adopted });
@@ -140,7 +141,7 @@ impl Tickets {
     pub(super) fn redeem(&self, value: &str, path: &str) -> Option<Redeemed> {
         let ticket = percent_decode_str(value).decode_utf8().ok()?;
         let (digest, path) = (digest_of(&ticket), digest_of(path));
-        let now = Instant::now();
+        let now = Moment::now();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.drop_expired(now);
         if table.entries.get(&digest)?.path != path {
@@ -172,7 +173,7 @@ impl Table {
     fn change(
         &mut self,
         token: &TokenDigest,
-        change: impl FnOnce(&mut BTreeSet<(Instant, Digest)>) -> bool,
+        change: impl FnOnce(&mut BTreeSet<(Moment, Digest)>) -> bool,
     ) {
         let token = *token.as_bytes();
         let tickets = self.by_token.entry(token).or_default();
@@ -194,7 +195,7 @@ impl Table {
         }
     }
 
-    fn drop_expired(&mut self, now: Instant) {
+    fn drop_expired(&mut self, now: Moment) {
         while let Some((expires, digest)) = self.by_expiry.first().copied()
             && expires <= now
         {

@@ -275,6 +275,14 @@ async fn a_token_with_many_tickets_pushes_out_none_of_another() {
 }
 
 #[tokio::test]
+async fn the_longest_lifetime_is_no_mistake() {
+    let guarded = guarded(Permissions::ALL).await;
+    let ticket = guarded.tickets.issue(&guarded.principal, PATH, Duration::MAX).unwrap();
+    let _ = guarded.tickets.issue(&guarded.principal, PATH, MINUTE).unwrap();
+    assert_eq!(guarded.redeem(&at(PATH, ticket.expose_secret())).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_ticket_that_is_adopted_again_belongs_to_the_last_token() {
     let guarded = guarded(Permissions::ALL).await;
     let other = guarded.another("other").await;
