@@ -337,6 +337,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_path_is_read_if_it_needs_no_decoding() {
+        let long = |last: &str, length: usize| {
+            let path = "/aZ09-_.x".repeat(length);
+            format!("{}{last}", &path[..length - last.len()])
+        };
+        for path in [long("x", 60_000), long("%41", 4096)] {
+            assert!(CanonicalPath::read(&path).is_ok());
+        }
+        for last in ["%41", "é", "%zz"] {
+            assert_ambiguous(&long(last, 4097), Ambiguity::TooLong);
+        }
+    }
+
+    #[test]
     fn a_prefix_is_whole_segments_in_any_case_and_encoding() {
         let prefix = PathPrefix::new("/session");
         for path in

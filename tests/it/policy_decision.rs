@@ -21,6 +21,7 @@ fn decided(policy: &Policy, request: &Request<Body>) -> (String, String) {
 fn the_rule_is_named() {
     let policy = Policy::default().interactive("tui/").public(Method::GET, "/global/health");
     let mounted = policy.clone().mount("/api/v1");
+    let long = format!("/%41{}", "a".repeat(4096));
     for (policy, method, path, required, rule) in [
         (&policy, "GET", "/global/health", "Public", "public route"),
         (&policy, "HEAD", "/global/health", "Public", "public route"),
@@ -47,6 +48,7 @@ fn the_rule_is_named() {
             "read,write,execute",
             "ambiguous path: U+017F, which folds to ASCII letters",
         ),
+        (&policy, "GET", &long, "read,write,execute", "ambiguous path: too long"),
         (&policy, "GET", "/%F0%9F%A6%80/🦀", "read", "method"),
         (&mounted, "GET", "/api/v1/config", "read", "method"),
         (&mounted, "GET", "/api/v1", "read", "method"),
