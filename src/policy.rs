@@ -93,7 +93,7 @@ pub struct Policy<Server = ()> {
     mount: Option<Mount>,
     interactive: Vec<PathPrefix>,
     /// Rules of the host, relative to the mount.
-    stated: Routes<Stated>,
+    stated: Routes<Arc<Operation>>,
     /// Public patterns, mount included.
     public: Routes<Vec<Segment>>,
     has_public_web_page: bool,
@@ -111,13 +111,6 @@ pub enum OpencodeV2 {}
 enum Rules {
     Methods,
     Operations(&'static OperationTable),
-}
-
-/// A rule of the host.
-#[derive(Clone, Debug)]
-struct Stated {
-    operation: Arc<Operation>,
-    pattern: Vec<Segment>,
 }
 
 impl Default for Policy {
@@ -192,11 +185,9 @@ impl<Server> Policy<Server> {
             Rules::Methods => &[],
             Rules::Operations(table) => table.operations(),
         };
-        let is_replaced = |operation: &&Operation| {
-            pattern::parse(operation.path())
-                .is_ok_and(|pattern| self.stated.contains(operation.method(), &pattern))
-        };
-        let stated = self.stated.values().iter().map(|stated| &*stated.operation);
+        let is_replaced =
+            |operation: &&Operation| self.stated.contains(operation.method(), operation.segments());
+        let stated = self.stated.values().iter().map(|operation| &**operation);
         table.iter().filter(move |operation| !is_replaced(operation)).chain(stated)
     }
 
@@ -241,8 +232,7 @@ impl From<Policy<OpencodeV2>> for Policy {
 
 impl<Server> fmt::Debug for Policy<Server> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules: Vec<_> =
-            self.stated.values().iter().map(|stated| stated.operation.name()).collect();
+        let rules: Vec<_> = self.stated.values().iter().map(|operation| operation.name()).collect();
         f.debug_struct("Policy")
             .field("rules", &self.rules)
             .field("mount", &self.mount)

@@ -5,7 +5,7 @@ use std::fmt;
 use super::nest::Paths;
 use super::openapi::OpenApi;
 use super::operation::Operation;
-use super::pattern::{self, Segment};
+use super::pattern::Segment;
 use super::route::Route;
 use super::rule::{Decision, Requirement};
 use super::{Policy, Rules};
@@ -141,8 +141,7 @@ impl<Server> Policy<Server> {
     #[must_use]
     pub fn drift(&self, document: &OpenApi) -> Drift<'_> {
         let is_served = |operation: &&Operation| {
-            self.mounted(operation)
-                .is_some_and(|segments| document.contains(operation.method(), &segments))
+            document.contains(operation.method(), &self.mounted(operation))
         };
         let unknown = document.routes().iter().filter(|route| !self.knows(route));
         Drift {
@@ -173,10 +172,10 @@ impl<Server> Policy<Server> {
         is_operation || self.stated.serves(route.method(), segments)
     }
 
-    fn mounted(&self, operation: &Operation) -> Option<Vec<Segment>> {
+    fn mounted(&self, operation: &Operation) -> Vec<Segment> {
         let mut segments = self.mount_segments();
-        segments.extend(pattern::parse(operation.path()).ok()?);
-        Some(segments)
+        segments.extend_from_slice(operation.segments());
+        segments
     }
 
     fn mount_segments(&self) -> Vec<Segment> {

@@ -10,7 +10,7 @@ use super::mount::Mount;
 use super::operation::Operation;
 use super::path::PathPrefix;
 use super::pattern::{self, PatternError};
-use super::{OpencodeV2, Policy, Stated};
+use super::{OpencodeV2, Policy};
 use crate::permission::Permissions;
 
 impl<Server> Policy<Server> {
@@ -98,14 +98,14 @@ impl<Server> Policy<Server> {
         pattern: &str,
         required: Permissions,
     ) -> Result<Self, PatternError> {
-        let segments = pattern::parse(pattern)?;
-        let operation = Arc::new(Operation::stated(method.clone(), pattern, required));
-        let stated = Stated { operation, pattern: segments.clone() };
-        self.stated.insert(&method, &segments, stated).map_err(|other| PatternError::Clash {
-            method,
-            pattern: pattern.to_owned(),
-            other: other.operation.path().to_owned(),
-        })?;
+        let operation = Arc::new(Operation::stated(method.clone(), pattern, required)?);
+        self.stated.insert(&method, operation.segments(), Arc::clone(&operation)).map_err(
+            |other| PatternError::Clash {
+                method,
+                pattern: pattern.to_owned(),
+                other: other.path().to_owned(),
+            },
+        )?;
         Ok(self)
     }
 

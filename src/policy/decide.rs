@@ -10,7 +10,7 @@ use super::path::{CanonicalPath, PathPrefix};
 use super::pattern;
 use super::reading::Reading;
 use super::rule::{Decision, Doubt, Rule};
-use super::{Policy, Rules, Stated};
+use super::{Policy, Rules};
 use crate::permission::Permissions;
 
 impl<Server> Policy<Server> {
@@ -118,7 +118,7 @@ impl<Server> Policy<Server> {
             Some(mount) => (mount.depth(), mount.strip(path).ok().flatten()),
         };
         let stated = path.and_then(|path| self.stated.find(method, path.as_sent()));
-        stated.is_none_or(|stated| pattern::is_more_specific(public, depth, &stated.pattern))
+        stated.is_none_or(|stated| pattern::is_more_specific(public, depth, stated.segments()))
     }
 
     /// What one path requires.
@@ -135,7 +135,7 @@ impl<Server> Policy<Server> {
         };
         let interactive = self.interactive.iter().find(|prefix| path.starts_with(prefix));
         let reading = match self.stated.find(method, path.as_sent()) {
-            Some(Stated { operation, .. }) => {
+            Some(operation) => {
                 Reading::new(operation.required(), Rule::Host(Arc::clone(operation)))
             }
             None if self.has_public_web_page

@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum::http::Method;
 
+use super::pattern::{self, PatternError, Segment};
 use crate::permission::Permissions;
 
 pub(super) const READ: Permissions = Permissions::READ;
@@ -17,6 +18,7 @@ pub(super) const ALL: Permissions = Permissions::ALL;
 pub struct Operation {
     method: Method,
     pattern: Box<str>,
+    segments: Vec<Segment>,
     name: Box<str>,
     required: Permissions,
     audited_for: Vec<&'static str>,
@@ -24,20 +26,31 @@ pub struct Operation {
 
 impl Operation {
     /// The operation of a row, in the table of this opencode version.
-    pub(super) fn audited(row: &Row, version: &'static str) -> Self {
-        Self {
+    pub(super) fn audited(row: &Row, version: &'static str) -> Result<Self, PatternError> {
+        Ok(Self {
             method: row.method.clone(),
             pattern: row.pattern.into(),
+            segments: pattern::parse(row.pattern)?,
             name: row.name.into(),
             required: row.required,
             audited_for: vec![version],
-        }
+        })
     }
 
     /// A route of the host's own. Its name is its method and pattern.
-    pub(super) fn stated(method: Method, pattern: &str, required: Permissions) -> Self {
-        let name = format!("{method} {pattern}").into();
-        Self { method, pattern: pattern.into(), name, required, audited_for: Vec::new() }
+    pub(super) fn stated(
+        method: Method,
+        pattern: &str,
+        required: Permissions,
+    ) -> Result<Self, PatternError> {
+        Ok(Self {
+            segments: pattern::parse(pattern)?,
+            pattern: pattern.into(),
+            name: format!("{method} {pattern}").into(),
+            method,
+            required,
+            audited_for: Vec::new(),
+        })
     }
 
     /// The same operation in the table of another version. Where the tables disagree, both count.
@@ -56,6 +69,10 @@ impl Operation {
     #[must_use]
     pub const fn path(&self) -> &str {
         &self.pattern
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// The operation's id in the API's OpenAPI document, such as `session.prompt`. For a

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::http::Method;
 
 use super::operation::{Operation, Row};
-use super::pattern::{self, PatternError, Routes, Segment};
+use super::pattern::{PatternError, Routes, Segment};
 use super::{opencode_v1, opencode_v2};
 
 /// A table of one version of opencode, and that version.
@@ -38,10 +38,9 @@ impl OperationTable {
         let mut routes = Routes::default();
         for (version, rows) in tables {
             for row in *rows {
-                let pattern = pattern::parse(row.pattern)?;
-                if let Err(other) =
-                    routes.insert(&row.method, &pattern, Operation::audited(row, version))
-                {
+                let operation = Operation::audited(row, version)?;
+                let pattern = operation.segments().to_vec();
+                if let Err(other) = routes.insert(&row.method, &pattern, operation) {
                     other.merge(row, version);
                 }
             }
