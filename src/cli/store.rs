@@ -146,6 +146,17 @@ pub(super) enum OpenStore {
     Postgres(OpenPostgres),
 }
 
+/// Calls a method that both stores have. The file's blocks; PostgreSQL's is a future, which is waited for.
+macro_rules! wait_for {
+    ($store:expr, $method:ident($($argument:expr),*)) => {
+        match $store {
+            OpenStore::File(store) => store.$method($($argument),*),
+            #[cfg(feature = "postgres")]
+            OpenStore::Postgres(open) => open.background.wait(open.store.$method($($argument),*)),
+        }
+    };
+}
+
 impl OpenStore {
     /// Where the tokens are, for messages.
     pub(super) fn place(&self) -> String {
@@ -160,10 +171,7 @@ impl OpenStore {
         match self {
             Self::File(store) => store.path().exists(),
             #[cfg(feature = "postgres")]
-            Self::Postgres(open) => {
-                let _ = open;
-                true
-            }
+            Self::Postgres(_) => true,
         }
     }
 
@@ -194,11 +202,7 @@ impl OpenStore {
         before: impl Fn(),
         then: impl FnOnce(Created) -> T,
     ) -> Result<T, ChangeError> {
-        match self {
-            Self::File(store) => store.create_and(new, before, then),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(open) => open.background.wait(open.store.create_and(new, before, then)),
-        }
+        wait_for!(self, create_and(new, before, then))
     }
 
     /// Rotates a token, with `before` and `then` as in [`create_and`](Self::create_and).
@@ -209,36 +213,18 @@ impl OpenStore {
         before: impl Fn(),
         then: impl FnOnce(Rotated) -> T,
     ) -> Result<T, ChangeError> {
-        match self {
-            Self::File(store) => store.rotate_and(id_or_name, expiry, before, then),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(open) => {
-                open.background.wait(open.store.rotate_and(id_or_name, expiry, before, then))
-            }
-        }
+        wait_for!(self, rotate_and(id_or_name, expiry, before, then))
     }
 
     pub(super) fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
-        match self {
-            Self::File(store) => store.undo_rotation(rotated),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(open) => open.background.wait(open.store.undo_rotation(rotated)),
-        }
+        wait_for!(self, undo_rotation(rotated))
     }
 
     pub(super) fn delete_many(&self, ids_or_names: &[String]) -> Result<Deleted, ChangeError> {
-        match self {
-            Self::File(store) => store.delete_many(ids_or_names),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(open) => open.background.wait(open.store.delete_many(ids_or_names)),
-        }
+        wait_for!(self, delete_many(ids_or_names))
     }
 
     pub(super) fn delete_expired(&self) -> Result<Deleted, ChangeError> {
-        match self {
-            Self::File(store) => store.delete_expired(),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(open) => open.background.wait(open.store.delete_expired()),
-        }
+        wait_for!(self, delete_expired())
     }
 }
