@@ -31,6 +31,8 @@ pub use self::operation::Operation;
 pub use self::path::{Ambiguity, PathPrefix};
 pub use self::pattern::PatternError;
 use self::pattern::{Routes, Segment};
+#[cfg(feature = "cli")]
+pub(crate) use self::route::method_in_capitals;
 pub use self::route::{Route, RouteError};
 pub use self::rule::{Decision, Doubt, Requirement, Rule};
 use self::table::OperationTable;

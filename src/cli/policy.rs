@@ -10,7 +10,7 @@ use clap::{Subcommand, ValueEnum, ValueHint};
 
 use crate::cli::{exit::Exit, output};
 use crate::permission::Permissions;
-use crate::policy::{OpenApi, Operation, Policy, Route, Rule};
+use crate::policy::{OpenApi, Operation, Policy, Route, Rule, method_in_capitals};
 use crate::redact::{escape, redact};
 use crate::shell;
 
@@ -67,6 +67,7 @@ enum Action {
     #[command(after_help = "Example:\n  opencode-auth policy explain POST /session/ses_1/message")]
     Explain {
         /// The method, in capitals
+        #[arg(value_parser = parse_method)]
         method: Method,
         /// The path, with the mount
         #[arg(value_parser = parse_path)]
@@ -248,6 +249,13 @@ fn audit(policy: &Policy) -> Result<Exit, String> {
     }
     print(&text)?;
     Ok(Exit::Done)
+}
+
+fn parse_method(text: &str) -> Result<Method, String> {
+    match method_in_capitals(text) {
+        Some(meant) => Err(format!("methods are case-sensitive: did you mean {meant}?")),
+        None => text.parse().map_err(|_| "it is not an HTTP method".to_owned()),
+    }
 }
 
 fn parse_path(text: &str) -> Result<Uri, String> {

@@ -67,7 +67,14 @@ pub enum RouteError {
     #[error("a route is a method and a path, as in `POST /hooks/{{name}}`")]
     NotTwoWords,
     /// The first word is not a method.
-    #[error("`{}` is not an HTTP method", .0.escape_debug())]
+    #[error(
+        "`{}` is not an HTTP method{}",
+        .0.escape_debug(),
+        match method_in_capitals(.0) {
+            Some(meant) => format!("; methods are case-sensitive: did you mean {meant}?"),
+            None => String::new(),
+        }
+    )]
     Method(String),
     /// The second word is not a path pattern.
     #[error(transparent)]
@@ -90,4 +97,22 @@ impl FromStr for Route {
             .ok_or_else(|| RouteError::Method(method.to_owned()))?;
         Ok(Self::new(method, path)?)
     }
+}
+
+/// The well-known method that a text is in other letter case: `GET` for `get`. Methods are case-sensitive
+/// (RFC 9110, section 9.1), so that `get` is a method too, and almost certainly a typing error.
+pub(crate) fn method_in_capitals(text: &str) -> Option<Method> {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ]
+    .into_iter()
+    .find(|method| method.as_str() != text && method.as_str().eq_ignore_ascii_case(text))
 }

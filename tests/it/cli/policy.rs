@@ -138,6 +138,17 @@ For more information, try '--help'.
 
 "#]],
     );
+    for (method, problem) in [
+        ("get", "methods are case-sensitive: did you mean GET?"),
+        ("Options", "methods are case-sensitive: did you mean OPTIONS?"),
+        ("G(T", "it is not an HTTP method"),
+    ] {
+        let error = format!(
+            "error: invalid value '{method}' for '<METHOD>': {problem}\n\n\
+             For more information, try '--help'.\n"
+        );
+        run(&["explain", method, "/config"], "").is(2, "", error);
+    }
     run(&["explain", "GET", "/x/oct_AAECAwQFBgcICQoLDA0ODwqRm7Mw"], "").is(
         0,
         str![[r#"
@@ -220,7 +231,7 @@ GET   /other                         read,write,execute  outside the mount
         1,
         "",
         str![[r#"
-error: line 2: `get` is not an HTTP method
+error: line 2: `get` is not an HTTP method; methods are case-sensitive: did you mean GET?
 
 "#]],
     );
