@@ -72,19 +72,21 @@ mod input;
 mod postgres;
 mod store;
 mod args;
+mod policy;
+mod examples;
 mod probe;
 mod check;
 mod commands;
-mod policy;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory, ValueHint};
+use clap::{CommandFactory, ValueHint};
 
-use self::args::{Action, EXAMPLE_COMMAND};
-use self::commands::{Session, path_to_token_commands};
+use self::args::Action;
+use self::commands::Session;
 pub use self::context::Context;
+pub use self::examples::name_examples;
 pub use self::exit::Exit;
 pub use self::policy::PolicyCommand;
 use crate::redact;
@@ -159,42 +161,6 @@ impl fmt::Debug for TokenCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCommand").finish_non_exhaustive()
     }
-}
-
-/// Makes the examples in the help of the token commands name `program`. Without this they name
-/// `opencode auth token`.
-///
-/// ```
-/// use clap::Parser;
-/// use opencode_auth::cli::{TokenCommand, name_examples};
-///
-/// #[derive(Parser)]
-/// #[command(name = "my-server")]
-/// enum Program {
-///     Token(TokenCommand),
-/// }
-///
-/// let mut command = name_examples(<Program as clap::CommandFactory>::command());
-/// let matches = command.try_get_matches_from_mut(["my-server", "token", "rotate", "--help"]);
-/// assert!(matches.unwrap_err().to_string().contains("$(my-server token rotate ci)"));
-/// ```
-#[must_use]
-pub fn name_examples(program: Command) -> Command {
-    let mut built = program.clone();
-    built.build();
-    let name = path_to_token_commands(&built).unwrap_or(EXAMPLE_COMMAND).to_owned();
-    replace_in_examples(program, &name)
-}
-
-fn replace_in_examples(command: Command, name: &str) -> Command {
-    command.mut_subcommands(|command| {
-        let examples = command.get_after_help().map(ToString::to_string);
-        let command = replace_in_examples(command, name);
-        match examples {
-            Some(examples) => command.after_help(examples.replace(EXAMPLE_COMMAND, name)),
-            None => command,
-        }
-    })
 }
 
 /// Whether the text contains a token or half of one: `oct_` and 12 or more characters of base64url, also

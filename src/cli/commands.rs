@@ -9,6 +9,7 @@ use time::UtcDateTime;
 
 use crate::cli::args::{Create, Delete, Identify, Init, List, Rotate};
 use crate::cli::context::Context;
+use crate::cli::examples::path_to_token_commands;
 use crate::cli::exit::Exit;
 use crate::cli::signals::Hold;
 use crate::cli::store::{ChosenStore, OpenStore};
@@ -271,16 +272,6 @@ pub(super) fn completions(shell: Shell, program: &mut Command) -> Result<Exit, F
     clap_complete::generate(shell, program, name, &mut script);
     output::print(&script).map_err(not_written)?;
     Ok(Exit::Done)
-}
-
-/// The words that run the token commands in a program that was built.
-pub(super) fn path_to_token_commands(command: &Command) -> Option<&str> {
-    let is_here =
-        ["create", "rotate", "check"].iter().all(|name| command.find_subcommand(name).is_some());
-    if is_here {
-        return command.get_bin_name();
-    }
-    command.get_subcommands().find_map(path_to_token_commands)
 }
 
 /// The id of the token on standard input, if the argument is `-`. Otherwise the argument.

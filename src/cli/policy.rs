@@ -14,12 +14,16 @@ use crate::policy::{OpenApi, Operation, Policy, Route, Rule, method_in_capitals}
 use crate::redact::{escape, redact};
 use crate::shell;
 
+/// The words of the examples that run the policy commands.
+pub(super) const EXAMPLE_COMMAND: &str = "opencode-auth policy";
+
 /// The most that is read of a document or of a list of routes.
 const LARGEST_INPUT: u64 = 64 << 20;
 
 /// The policy commands and their arguments, as parsed from a command line.
 ///
-/// Use it as [`TokenCommand`](crate::cli::TokenCommand) is used.
+/// Use it as [`TokenCommand`](crate::cli::TokenCommand) is used. The examples in its help name
+/// `opencode-auth policy`; [`name_examples`](crate::cli::name_examples) replaces that.
 #[derive(Clone, clap::Args)]
 #[command(
     about = "Show what requests require, and compare that with a server",

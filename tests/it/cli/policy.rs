@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
+use clap::CommandFactory as _;
+use opencode_auth::cli::{PolicyCommand, TokenCommand, name_examples};
 use snapbox::str;
 
 use super::support::{BINARY, Home, Outcome, closed_pipe};
@@ -277,6 +279,42 @@ Exit codes:
         let help = run(&[command, "--help"], "");
         assert_eq!((help.code, &*help.stderr), (0, ""), "{command}");
         assert!(help.stdout.contains("\nExample"), "{}", help.stdout);
+    }
+}
+
+#[test]
+fn examples_name_the_program_of_the_host() {
+    #[derive(clap::Parser)]
+    #[command(name = "my-server")]
+    enum Program {
+        #[command(subcommand)]
+        Auth(Auth),
+    }
+
+    #[derive(clap::Subcommand)]
+    enum Auth {
+        Review(PolicyCommand),
+        Token(TokenCommand),
+    }
+
+    for (arguments, example) in [
+        (
+            &["review", "--help"][..],
+            "\n  my-server auth review explain POST /session/ses_1/message\n",
+        ),
+        (
+            &["review", "explain", "--help"],
+            "  my-server auth review explain POST /session/ses_1/message\n",
+        ),
+        (&["review", "check", "--help"], " | my-server auth review check -\n"),
+        (&["review", "audit", "--help"], "\n  my-server auth review audit --policy default "),
+        (&["token", "path", "--help"], "\"$(my-server auth token path)\"\n"),
+    ] {
+        let typed = [&["my-server", "auth"], arguments].concat();
+        let command = name_examples(Program::command());
+        let help = command.try_get_matches_from(typed).unwrap_err().to_string();
+        assert!(help.contains(example), "{help}");
+        assert!(!help.contains("opencode-auth") && !help.contains("opencode auth"), "{help}");
     }
 }
 
