@@ -65,11 +65,24 @@ mod tls;
 /// # The URL
 ///
 /// `postgres://user:password@host:port/database?realm=name`. Several hosts may be named, with commas between:
-/// the one that is no replica is used. The password may be in `PGPASSWORD`, or in the file `PGPASSFILE` or
-/// `~/.pgpass`. The realm is `default` if it is not named. `sslmode`, `sslrootcert`, `connect_timeout`,
-/// `keepalives_idle` and the like mean what they mean to libpq, with one difference: connections are
-/// encrypted and the certificate is verified, except on loopback and Unix sockets. `sslmode=disable` turns
-/// that off.
+/// the one that is no replica is used. A realm that is not named is `default`. The other parameters are
+/// libpq's, and so are the variables for what the URL leaves out:
+///
+/// | parameter | variable | |
+/// |---|---|---|
+/// | `host`, `port`, `user`, `dbname` | `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` | a host that is a path is the directory of a Unix socket |
+/// | `hostaddr` | | the address of the host, in place of a look-up |
+/// | `password` | `PGPASSWORD` | |
+/// | `passfile` | `PGPASSFILE` | `~/.pgpass` by default; nobody else may read it |
+/// | `sslmode` | `PGSSLMODE` | `verify-full`, the default, or `disable`, the default on loopback and Unix sockets. `require` and `verify-ca` verify as much |
+/// | `sslrootcert` | `PGSSLROOTCERT` | a file with the certificates to trust, or `system`, the default |
+/// | `sslcert`, `sslkey` | `PGSSLCERT`, `PGSSLKEY` | files with the client's certificate and its key; nobody else may read the key |
+/// | `target_session_attrs` | `PGTARGETSESSIONATTRS` | `primary`, `read-write` or `any`, which are the same here |
+/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | in seconds; 2 by default |
+/// | `application_name` | `PGAPPNAME` | `opencode-auth` by default |
+/// | `keepalives`, `keepalives_idle`, `keepalives_interval`, `keepalives_count`, `tcp_user_timeout`, `options` | | |
+///
+/// `channel_binding=require` and all other parameters are errors.
 ///
 /// Statements are not prepared and sessions have no state, so PgBouncer may be in between, also in
 /// transaction mode.

@@ -73,6 +73,11 @@ async fn every_command_works_on_a_database() {
         &database,
         &format!("UPDATE opencode_auth.realms SET lease_ms = {}", LEASE.as_millis()),
     );
+    let empty = format!(
+        "There are no tokens: the realm at `{shown}` has none. Create a token with: opencode-auth token \
+         --store '{shown}' create\n"
+    );
+    assert_eq!(done(on_store(&["list"])).stderr, empty);
     let server = open(&url).await;
 
     let created = done(on_store(&["create", "--name", "ci", "--permissions", "read"]));
@@ -124,6 +129,56 @@ async fn every_command_works_on_a_database() {
     done(run(&["delete", "-"], &variable, renewed.expose_secret()));
     assert!(!is_known(&server, &renewed).await);
     assert!(done(on_store(&["delete", "--expired"])).stderr.contains("No token is expired."));
+}
+
+#[tokio::test]
+async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
+    let cluster = shared_cluster!();
+    let database = cluster.realm(LEASE).await;
+    let port = cluster.port.to_string();
+    let variables = [
+        ("OPENCODE_AUTH_TOKENS", "postgres://"),
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", &port),
+        ("PGUSER", "postgres"),
+        ("PGDATABASE", &database),
+        ("PGPASSWORD", "s3cret"),
+    ];
+    let shown = format!("postgres://postgres@127.0.0.1:{port}/{database}?realm=default");
+    assert_eq!(done(run(&["path"], &variables, "")).stdout, format!("{shown}\n"));
+    done(run(&["create", "--name", "ci"], &variables, ""));
+    assert!(done(run(&["list"], &variables, "")).stdout.contains("ci"));
+
+    // The URL wins.
+    let url = format!("postgres://postgres@127.0.0.1:{port}/{database}");
+    let wrong = [("PGHOST", "h"), ("PGPORT", "1"), ("PGUSER", "u"), ("PGDATABASE", "d")];
+    assert!(done(run(&["list", "--store", &url], &wrong, "")).stdout.contains("ci"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    for (variable, value, message) in [
+        ("PGSSLMODE", "prefer", "`sslmode` (or PGSSLMODE) is `verify-full`"),
+        ("PGSSLMODE", "verify-full", "does not support TLS"),
+        ("PGSSLCERT", "/c", "`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together"),
+        ("PGTARGETSESSIONATTRS", "standby", "PGTARGETSESSIONATTRS) is `primary`"),
+        ("PGCONNECT_TIMEOUT", "soon", "PGCONNECT_TIMEOUT is a number of seconds"),
+    ] {
+        let outcome = run(&["list", "--store", &url], &[(variable, value)], "");
+        assert_eq!((outcome.code, &*outcome.stdout), (1, ""), "{variable}");
+        assert!(outcome.stderr.contains(message), "{variable}: {}", outcome.stderr);
+    }
+    let certificates = [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", missing)];
+    let outcome = run(&["list", "--store", &url], &certificates, "");
+    assert!(outcome.stderr.contains("certificates to trust cannot be read"), "{}", outcome.stderr);
+    let outcome = run(&["list", "--store", &url], &[("PGPASSFILE", missing)], "");
+    assert!(outcome.stderr.contains("the password file cannot be used"), "{}", outcome.stderr);
+    let outcome = run(&["list", "--store", "postgres:///d"], &[], "");
+    assert!(
+        outcome.stderr.contains("names no host, and neither does PGHOST"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

@@ -1,18 +1,67 @@
 //! Where the database is: the URL and what it leaves to the environment.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
 use crate::redact;
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
 use crate::store::postgres::password;
 
 const DEFAULT_REALM: &str = "default";
+
+/// The parameters that are left to the driver, and what it calls them.
+const OF_DRIVER: [(&str, &str); 10] = [
+    ("application_name", "application_name"),
+    ("channel_binding", "channel_binding"),
+    ("connect_timeout", "connect_timeout"),
+    ("hostaddr", "hostaddr"),
+    ("keepalives", "keepalives"),
+    ("keepalives_count", "keepalives_retries"),
+    ("keepalives_idle", "keepalives_idle"),
+    ("keepalives_interval", "keepalives_interval"),
+    ("options", "options"),
+    ("tcp_user_timeout", "tcp_user_timeout"),
+];
+
+/// Parameters of libpq that would have no effect here. An error names them, and no others: a name may be a
+/// part of a password that was not percent-encoded.
+const WITHOUT_EFFECT: [&str; 25] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "load_balance_hosts",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "requiressl",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslkeylogfile",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+];
+
+/// What is wrong with a URL.
+type Wrong = Cow<'static, str>;
 
 /// A parsed URL of a store.
 #[derive(Clone)]
@@ -22,6 +71,8 @@ pub(crate) struct Address {
     pub(crate) realm: Arc<str>,
     /// The certificates to trust. `None` is the system's.
     pub(crate) root_certificates: Option<PathBuf>,
+    /// The file with the client's certificate, and the one with its key.
+    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
     /// The URL without its password.
     pub(crate) location: Arc<str>,
 }
@@ -32,6 +83,7 @@ pub(crate) struct Endpoint {
     config: Config,
     host: String,
     port: u16,
+    password_file: Option<Arc<str>>,
     pub(crate) is_encrypted: bool,
 }
 
@@ -56,7 +108,9 @@ impl Endpoint {
         }
         let user = config.get_user().unwrap_or_default();
         let database = config.get_dbname().unwrap_or(user);
-        if let Some(password) = password::find(&self.host, self.port, database, user)? {
+        if let Some(password) =
+            password::find(self.password_file.as_deref(), &self.host, self.port, database, user)?
+        {
             config.password(password);
         }
         Ok(config)
@@ -75,16 +129,16 @@ struct Parts<'a> {
 const NOT_ENCODED: &str = "the URL cannot be read; percent-encode the characters of the password that have a meaning in URLs";
 
 impl<'a> Parts<'a> {
-    fn split(url: &'a str) -> Result<Self, &'static str> {
+    fn split(url: &'a str) -> Result<Self, Wrong> {
         if redact::may_hold_token(url) {
-            return Err("there is a token in the URL, which is not repeated here");
+            return Err("there is a token in the URL, which is not repeated here".into());
         }
         let rest = url
             .strip_prefix("postgres://")
             .or_else(|| url.strip_prefix("postgresql://"))
             .ok_or("the URL does not begin with postgres://")?;
         if rest.contains(|character: char| character.is_whitespace() || character.is_control()) {
-            return Err("there is white space in the URL");
+            return Err("there is white space in the URL".into());
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -98,7 +152,7 @@ impl<'a> Parts<'a> {
         };
         // An `@` in the query is a password with a `?` in it, and the driver would look for a user before it.
         if database.contains(['/', '@', ':']) || query.contains('@') {
-            return Err(NOT_ENCODED);
+            return Err(NOT_ENCODED.into());
         }
         let parameters = query
             .split('&')
@@ -115,36 +169,50 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn address(mut self) -> Result<Address, &'static str> {
+    fn address(mut self) -> Result<Address, Wrong> {
         let realm = self.take("realm")?.unwrap_or(DEFAULT_REALM.to_owned());
         let is_realm = (1..=64).contains(&realm.len())
             && realm.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !is_realm {
-            return Err("a realm has 1 to 64 letters, digits, dots, dashes and underscores");
+            return Err("a realm has 1 to 64 letters, digits, dots, dashes and underscores".into());
         }
-        let root_certificates = self.take("sslrootcert")?.filter(|path| path != "system");
-        let encryption = match self.take("sslmode")?.as_deref() {
-            None => None,
+        let root_certificates =
+            self.setting("sslrootcert", "PGSSLROOTCERT")?.filter(|path| path != "system");
+        let client_certificate = self.client_certificate()?;
+        let encryption = match self.setting("sslmode", "PGSSLMODE")?.as_deref() {
+            // A certificate is sent over TLS or not at all.
+            None => client_certificate.is_some().then_some(true),
             Some("disable") => Some(false),
             // All of them verify the certificate and the host's name here.
             Some("require" | "verify-ca" | "verify-full") => Some(true),
             Some(_) => {
-                return Err("`sslmode` is `verify-full` (a verified certificate) or `disable`");
+                return Err(
+                    "`sslmode` (or PGSSLMODE) is `verify-full` (a verified certificate) or \
+                     `disable`"
+                        .into(),
+                );
             }
         };
-        let user = match self.take("user")?.or(self.user.map(decoded).transpose()?) {
-            Some(user) => Some(user),
-            None => env::var("PGUSER").ok().filter(|user| !user.is_empty()),
-        };
-        let password = self.take("password")?.or(self.password.map(decoded).transpose()?);
-        let database = self.take("dbname")?.unwrap_or(decoded(self.database)?);
+        match self.setting("target_session_attrs", "PGTARGETSESSIONATTRS")?.as_deref() {
+            // It is what a store does: it uses no replica.
+            None | Some("any" | "read-write" | "primary") => {}
+            Some(_) => {
+                return Err("`target_session_attrs` (or PGTARGETSESSIONATTRS) is `primary`: a \
+                     replica may lag behind, so it cannot tell which tokens are valid"
+                    .into());
+            }
+        }
+        let in_authority = self.user.map(decoded).transpose()?;
+        let user = self.take("user")?.or(in_authority).or_else(|| variable("PGUSER"));
+        let in_authority = self.password.map(decoded).transpose()?;
+        let password = self.take("password")?.or(in_authority);
+        let password_file = self.setting("passfile", "PGPASSFILE")?.map(Arc::from);
+        let in_path = Some(decoded(self.database)?).filter(|database| !database.is_empty());
+        let database =
+            self.take("dbname")?.or(in_path).or_else(|| variable("PGDATABASE")).unwrap_or_default();
         let hosts = self.hosts()?;
 
-        let others: Vec<String> =
-            self.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut template: Config = format!("postgres://?{}", others.join("&")).parse().map_err(
-            |_| "the URL has a parameter that is not known, or has a value that it cannot have",
-        )?;
+        let mut template = self.driver_config()?;
         if let Some(user) = &user {
             template.user(user);
         }
@@ -154,9 +222,6 @@ impl<'a> Parts<'a> {
         if !database.is_empty() {
             template.dbname(&database);
         }
-        if template.get_application_name().is_none() {
-            template.application_name("opencode-auth");
-        }
 
         let shown_hosts: Vec<String> = hosts.iter().map(HostAndPort::shown).collect();
         let location = format!(
@@ -165,18 +230,72 @@ impl<'a> Parts<'a> {
             shown_hosts.join(","),
             database,
         );
-        let endpoints =
-            hosts.into_iter().map(|host| host.endpoint(&template, encryption)).collect();
+        let endpoints = hosts
+            .into_iter()
+            .map(|host| host.endpoint(&template, encryption, password_file.clone()))
+            .collect();
         Ok(Address {
             endpoints,
             realm: realm.into(),
             root_certificates: root_certificates.map(PathBuf::from),
+            client_certificate,
             location: redact::escape(&location).into(),
         })
     }
 
+    fn client_certificate(&mut self) -> Result<Option<(PathBuf, PathBuf)>, Wrong> {
+        match (self.setting("sslcert", "PGSSLCERT")?, self.setting("sslkey", "PGSSLKEY")?) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
+            _ => Err("`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together".into()),
+        }
+    }
+
+    /// The configuration from the parameters that are left.
+    fn driver_config(&self) -> Result<Config, Wrong> {
+        let mut parameters = Vec::new();
+        for (name, value) in &self.parameters {
+            if let Some(known) = WITHOUT_EFFECT.iter().find(|known| *known == name) {
+                return Err(format!("the parameter `{known}` is not supported").into());
+            }
+            let Some((known, of_driver)) = OF_DRIVER.iter().find(|(known, _)| known == name) else {
+                return Err("the URL has a parameter that is not known".into());
+            };
+            let parameter = format!("{of_driver}={value}");
+            if format!("postgres://?{parameter}").parse::<Config>().is_err() {
+                return Err(format!("the parameter `{known}` cannot have this value").into());
+            }
+            parameters.push(parameter);
+        }
+        let mut config: Config = format!("postgres://?{}", parameters.join("&"))
+            .parse()
+            .map_err(|_| "the parameters cannot be used together")?;
+        if config.get_channel_binding() == ChannelBinding::Require {
+            return Err(
+                "`channel_binding=require` is not supported: the certificate is verified instead"
+                    .into(),
+            );
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(variable("PGAPPNAME").unwrap_or("opencode-auth".to_owned()));
+        }
+        if config.get_connect_timeout().is_none()
+            && let Some(seconds) = variable("PGCONNECT_TIMEOUT")
+        {
+            let seconds =
+                seconds.parse().map_err(|_| "PGCONNECT_TIMEOUT is a number of seconds")?;
+            config.connect_timeout(Duration::from_secs(seconds));
+        }
+        Ok(config)
+    }
+
+    /// A parameter, else the variable that libpq reads for it.
+    fn setting(&mut self, name: &str, variable_name: &str) -> Result<Option<String>, Wrong> {
+        Ok(self.take(name)?.or_else(|| variable(variable_name)))
+    }
+
     /// Takes a parameter out of the query. The last one counts, as in libpq.
-    fn take(&mut self, name: &str) -> Result<Option<String>, &'static str> {
+    fn take(&mut self, name: &str) -> Result<Option<String>, Wrong> {
         let values: Vec<&str> = self
             .parameters
             .extract_if(.., |(parameter, _)| *parameter == name)
@@ -185,8 +304,9 @@ impl<'a> Parts<'a> {
         values.last().map(|value| decoded(value)).transpose()
     }
 
-    fn hosts(&mut self) -> Result<Vec<HostAndPort>, &'static str> {
-        let (hosts, ports) = (self.take("host")?, self.take("port")?);
+    fn hosts(&mut self) -> Result<Vec<HostAndPort>, Wrong> {
+        let (hosts, ports) = (self.take("host")?, self.setting("port", "PGPORT")?);
+        let hosts = hosts.or_else(|| variable("PGHOST").filter(|_| self.hosts.is_empty()));
         if let Some(hosts) = hosts {
             let ports: Vec<&str> = ports.iter().flat_map(|ports| ports.split(',')).collect();
             return hosts
@@ -225,18 +345,22 @@ struct HostAndPort {
 }
 
 impl HostAndPort {
-    fn new(host: String, port: Option<&str>) -> Result<Self, &'static str> {
+    fn new(host: String, port: Option<&str>) -> Result<Self, Wrong> {
         if host.is_empty() {
-            return Err(
-                "the URL names no host; for a Unix socket, name its directory: `?host=/run/postgresql`",
-            );
+            return Err("the URL names no host, and neither does PGHOST; for a Unix socket, name                  its directory: `?host=/run/postgresql`"
+                .into());
         }
         // What is no number may be a part of a password.
         let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
         Ok(Self { host, port: port.parse().map_err(|_| NOT_ENCODED)? })
     }
 
-    fn endpoint(self, template: &Config, encryption: Option<bool>) -> Endpoint {
+    fn endpoint(
+        self,
+        template: &Config,
+        encryption: Option<bool>,
+        password_file: Option<Arc<str>>,
+    ) -> Endpoint {
         let mut config = template.clone();
         // A path is a Unix socket's directory.
         config.host(&self.host).port(self.port);
@@ -254,7 +378,7 @@ impl HostAndPort {
         // PostgreSQL has no TLS on Unix sockets.
         let is_encrypted = !is_socket && encryption.unwrap_or(!is_loopback);
         config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
-        Endpoint { config, host: self.host, port: self.port, is_encrypted }
+        Endpoint { config, host: self.host, port: self.port, password_file, is_encrypted }
     }
 
     fn shown(&self) -> String {
@@ -266,10 +390,14 @@ impl HostAndPort {
     }
 }
 
-fn decoded(text: &str) -> Result<String, &'static str> {
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn decoded(text: &str) -> Result<String, Wrong> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|_| NOT_ENCODED)?;
     if decoded.contains('\0') {
-        return Err("there is a zero byte in the URL");
+        return Err("there is a zero byte in the URL".into());
     }
     Ok(decoded.into_owned())
 }

@@ -29,7 +29,9 @@ impl Database {
         let address = Address::parse(url)?;
         // Reading the system's certificates takes milliseconds.
         let tls = if address.endpoints.iter().any(|endpoint| endpoint.is_encrypted) {
-            Tls::new(address.root_certificates.as_deref())
+            let client = address.client_certificate.as_ref();
+            let client = client.map(|(certificate, key)| (&**certificate, &**key));
+            Tls::new(address.root_certificates.as_deref(), client)
         } else {
             Tls::unused()
         }
@@ -71,7 +73,7 @@ impl Database {
                 Err(problem) => return Err(problem),
             }
         }
-        Err(failure.unwrap_or(PostgresProblem::Url("the URL names no host")))
+        Err(failure.unwrap_or(PostgresProblem::Url("the URL names no host".into())))
     }
 }
 

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -66,9 +67,11 @@ type Cause = Arc<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum PostgresProblem {
     /// The URL cannot be used. It is not repeated: it may hold a password.
-    Url(&'static str),
+    Url(Cow<'static, str>),
     /// The certificates to trust could not be read.
     Certificates(Cause),
+    /// The client's certificate or its key could not be used.
+    ClientCertificate(Cause),
     /// The file with passwords could not be read.
     PasswordFile(Cause),
     /// No connection could be made.
@@ -146,6 +149,7 @@ impl PostgresProblem {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Certificates(cause)
+            | Self::ClientCertificate(cause)
             | Self::PasswordFile(cause)
             | Self::Connect(cause)
             | Self::Statement(cause)
@@ -170,6 +174,9 @@ impl fmt::Display for PostgresProblem {
             Self::Url(problem) => f.write_str(problem),
             Self::Certificates(cause) => {
                 write!(f, "the certificates to trust cannot be read: {}", chain(cause))
+            }
+            Self::ClientCertificate(cause) => {
+                write!(f, "the client's certificate cannot be used: {}", chain(cause))
             }
             Self::PasswordFile(cause) => {
                 write!(f, "the password file cannot be used: {}", chain(cause))

@@ -1,4 +1,4 @@
-//! The password that a URL leaves out: `PGPASSWORD`, else the file `PGPASSFILE`, else `~/.pgpass`.
+//! The password that a URL leaves out: `PGPASSWORD`, else a password file, `~/.pgpass` if none is named.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::store::postgres::error::PostgresProblem;
 
 pub(crate) fn find(
+    file: Option<&str>,
     host: &str,
     port: u16,
     database: &str,
@@ -17,14 +18,14 @@ pub(crate) fn find(
     if let Some(password) = env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()) {
         return Ok(Some(password));
     }
-    let (path, is_named) = match env::var_os("PGPASSFILE").filter(|path| !path.is_empty()) {
+    let (path, is_named) = match file {
         Some(path) => (PathBuf::from(path), true),
         None => match dirs::home_dir() {
             Some(home) => (home.join(".pgpass"), false),
             None => return Ok(None),
         },
     };
-    match read(&path) {
+    match read_private(&path, 0o077) {
         Ok(content) => Ok(password_in(&content, [host, &port.to_string(), database, user])),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(None),
         Err(error) => {
@@ -34,8 +35,8 @@ pub(crate) fn find(
     }
 }
 
-/// Reads a password file that nobody else can read, as libpq requires.
-fn read(path: &Path) -> io::Result<String> {
+/// Reads a file if its mode has none of these bits: nobody else may read a secret, as libpq requires.
+pub(crate) fn read_private(path: &Path, forbidden: u32) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -45,13 +46,15 @@ fn read(path: &Path) -> io::Result<String> {
         use std::os::unix::fs::PermissionsExt as _;
 
         let mode = file.metadata()?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        if mode & forbidden != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("others can read it (mode {mode:04o}); run: chmod 0600"),
             ));
         }
     }
+    #[cfg(not(unix))]
+    let _ = forbidden;
     let mut content = String::new();
     file.read_to_string(&mut content)?;
     Ok(content)
@@ -116,9 +119,9 @@ mod tests {
         let path = directory.path().join("pgpass");
         fs::write(&path, "*:*:*:*:secret").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = read(&path).unwrap_err().to_string();
+        let error = read_private(&path, 0o077).unwrap_err().to_string();
         assert_eq!(error, "others can read it (mode 0640); run: chmod 0600");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read(&path).unwrap(), "*:*:*:*:secret");
+        assert_eq!(read_private(&path, 0o077).unwrap(), "*:*:*:*:secret");
     }
 }

@@ -1,5 +1,6 @@
 //! TLS by rustls, with a verified certificate.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -10,55 +11,103 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+use zeroize::Zeroizing;
 
 use crate::store::postgres::error::PostgresProblem;
+use crate::store::postgres::password::read_private;
 
 /// Makes TLS connections that trust certain certificates.
 #[derive(Clone)]
 pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts the certificates of the file, or those of the system.
-    pub(crate) fn new(file: Option<&Path>) -> Result<Self, PostgresProblem> {
+    /// Trusts the certificates of the file, or those of the system. Presents the certificate in the first
+    /// file of `client`, with the key in the second one.
+    pub(crate) fn new(
+        file: Option<&Path>,
+        client: Option<(&Path, &Path)>,
+    ) -> Result<Self, PostgresProblem> {
         let roots = match file {
             Some(path) => roots_of_file(path),
             None => roots_of_system(),
         }
         .map_err(|error| PostgresProblem::Certificates(Arc::new(error)))?;
-        Self::trusting(roots)
+        let builder = trusting(roots)?;
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => client_certificate(certificate, key)
+                .and_then(|(chain, key)| {
+                    builder.with_client_auth_cert(chain, key).map_err(io::Error::other)
+                })
+                .map_err(|error| PostgresProblem::ClientCertificate(Arc::new(error)))?,
+        };
+        Ok(Self(Arc::new(config)))
     }
 
     /// Trusts nothing: for addresses without TLS.
     pub(crate) fn unused() -> Result<Self, PostgresProblem> {
-        Self::trusting(RootCertStore::empty())
-    }
-
-    fn trusting(roots: RootCertStore) -> Result<Self, PostgresProblem> {
-        // The process's default provider is the host's own choice.
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| PostgresProblem::Certificates(Arc::new(error)))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self(Arc::new(trusting(RootCertStore::empty())?.with_no_client_auth())))
     }
 }
 
+fn trusting(
+    roots: RootCertStore,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, PostgresProblem> {
+    // The process's default provider is the host's own choice.
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| PostgresProblem::Certificates(Arc::new(error)))?;
+    Ok(builder.with_root_certificates(roots))
+}
+
+/// The certificate with those that lead to its authority, and its key. Neither error repeats the key.
+fn client_certificate(
+    certificate: &Path,
+    key: &Path,
+) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| in_file(certificate, &error))?;
+    if chain.is_empty() {
+        return Err(in_file(certificate, &"there is no certificate in it"));
+    }
+    // libpq lets the group read a key of root's, as in a mounted secret.
+    let forbidden = if is_roots(key) { 0o037 } else { 0o077 };
+    let text = Zeroizing::new(read_private(key, forbidden).map_err(|error| in_file(key, &error))?);
+    let key =
+        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| in_file(key, &error))?;
+    Ok((chain, key))
+}
+
+#[cfg(unix)]
+fn is_roots(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_roots(_: &Path) -> bool {
+    false
+}
+
+fn in_file(path: &Path, error: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("`{}`: {error}", path.display()))
+}
+
 fn roots_of_file(path: &Path) -> io::Result<RootCertStore> {
-    let failed = |error: &dyn std::fmt::Display| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("`{}`: {error}", path.display()))
-    };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
-        let certificate = certificate.map_err(|error| failed(&error))?;
-        roots.add(certificate).map_err(|error| failed(&error))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| in_file(path, &error))? {
+        let certificate = certificate.map_err(|error| in_file(path, &error))?;
+        roots.add(certificate).map_err(|error| in_file(path, &error))?;
     }
     if roots.is_empty() {
-        return Err(failed(&"there is no certificate in it"));
+        return Err(in_file(path, &"there is no certificate in it"));
     }
     Ok(roots)
 }

@@ -109,6 +109,53 @@ fn the_usual_parameters_reach_the_driver() {
 }
 
 #[test]
+fn a_parameter_that_cannot_be_used_is_named() {
+    let url = "postgres://u:secret@h/t?";
+    for (parameters, message) in [
+        ("connect_timeout=secret", "the parameter `connect_timeout` cannot have this value"),
+        ("hostaddr=secret", "the parameter `hostaddr` cannot have this value"),
+        ("keepalives_count=secret", "the parameter `keepalives_count` cannot have this value"),
+        ("sslcrl=/secret", "the parameter `sslcrl` is not supported"),
+        ("service=secret", "the parameter `service` is not supported"),
+        ("load_balance_hosts=random", "the parameter `load_balance_hosts` is not supported"),
+        (
+            "channel_binding=require",
+            "`channel_binding=require` is not supported: the certificate is verified instead",
+        ),
+        (
+            "target_session_attrs=read-only",
+            "`target_session_attrs` (or PGTARGETSESSIONATTRS) is `primary`: a replica may lag behind, so it \
+             cannot tell which tokens are valid",
+        ),
+        (
+            "sslmode=prefer",
+            "`sslmode` (or PGSSLMODE) is `verify-full` (a verified certificate) or `disable`",
+        ),
+        ("sslcert=/secret", "`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together"),
+        ("sslkey=/secret", "`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together"),
+        // It may be a part of a password with an `&` in it.
+        ("password=se&cret=1", "the URL has a parameter that is not known"),
+    ] {
+        let expected = format!("failed to use the token store `postgres://…`: {message}");
+        assert_eq!(problem(&format!("{url}{parameters}")), expected);
+    }
+    for parameters in
+        ["channel_binding=prefer", "target_session_attrs=read-write", "keepalives_count=3"]
+    {
+        parsed(&format!("{url}{parameters}"));
+    }
+    let config = parsed("postgres://h/t?keepalives_count=3").endpoints[0].config.clone();
+    assert_eq!(config.get_keepalives_retries(), Some(3));
+}
+
+#[test]
+fn a_client_with_a_certificate_encrypts_on_loopback_too() {
+    let address = parsed("postgres://localhost/t?sslcert=/c.crt&sslkey=/c.key");
+    assert_eq!(address.client_certificate, Some(("/c.crt".into(), "/c.key".into())));
+    assert!(address.endpoints[0].is_encrypted);
+}
+
+#[test]
 fn roots_come_from_the_system_or_from_a_file() {
     assert_eq!(parsed("postgres://h/t").root_certificates, None);
     assert_eq!(parsed("postgres://h/t?sslrootcert=system").root_certificates, None);
