@@ -2,8 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio_postgres::types::Type;
-
 use crate::store::postgres::connect::{Connection, Database};
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
 use crate::store::postgres::rows::{Realm, STATEMENT_TIMEOUT, column};
@@ -22,7 +20,7 @@ pub struct PostgresReport {
     pub is_encrypted: bool,
     /// Whether the database is a replica, which a store does not use.
     pub is_replica: bool,
-    /// Whether the role may create, rotate and delete tokens. A server's role should not.
+    /// Whether the role may change anything in the tables. A server's role should not.
     pub can_write: bool,
     /// How far the database's clock is ahead of this machine's, in seconds; negative if it is behind. Expiry
     /// is decided by the clocks of the servers.
@@ -51,9 +49,11 @@ const LOOK: &str = "SELECT current_user::text, pg_catalog.current_setting('serve
     pg_catalog.pg_is_in_recovery(), \
     extract(epoch FROM pg_catalog.clock_timestamp())::double precision";
 
-/// Without the tables there is no privilege on them.
-const MAY_WRITE: &str = "SELECT coalesce(pg_catalog.has_table_privilege( \
-    pg_catalog.to_regclass($1), 'INSERT, UPDATE, DELETE, TRUNCATE'), false)";
+/// Without the tables there is no privilege on them. Any of these privileges is enough to do harm: a role that
+/// may update `realms` could make a lease longer.
+const MAY_WRITE: &str = "SELECT coalesce(pg_catalog.bool_or(pg_catalog.has_table_privilege( \
+    pg_catalog.to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')), false) \
+    FROM (VALUES ('opencode_auth.tokens'), ('opencode_auth.realms')) tables (name)";
 
 pub(crate) async fn report(database: &Database) -> Result<PostgresReport, PostgresStoreError> {
     let address = &database.address;
@@ -76,13 +76,11 @@ async fn look(
     let theirs: f64 = column(row, 3)?;
     let ours = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + round_trip / 2;
 
-    let table = "opencode_auth.tokens";
-    let may_write =
-        match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[(&table, Type::TEXT)]).await {
-            Ok(rows) => rows.first().is_some_and(|row| column(row, 0).unwrap_or(false)),
-            // A role that may not even look at the schema may not write either.
-            Err(_) => false,
-        };
+    let may_write = match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[]).await {
+        Ok(rows) => rows.first().is_some_and(|row| column(row, 0).unwrap_or(false)),
+        // A role that may not even look at the schema may not write either.
+        Err(_) => false,
+    };
     let realm = match Realm::load(connection, &address.realm).await {
         Ok((realm, records)) => {
             let now = SystemTime::now();
