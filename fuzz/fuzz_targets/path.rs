@@ -3,8 +3,6 @@
 //! query finds a directory outside of the allowed ones in a request that keeps its requirement.
 #![no_main]
 
-use std::sync::LazyLock;
-
 use axum::http::{Method, Request, Uri};
 use libfuzzer_sys::fuzz_target;
 use opencode_auth::{Operation, Permissions, Policy, Requirement};
@@ -12,32 +10,10 @@ use opencode_auth::{Operation, Permissions, Policy, Requirement};
 #[path = "../../tests/it/lenient.rs"]
 mod lenient;
 
-/// Building these takes longer than what is done with them.
-struct Policies {
-    default: Policy,
-    mounted: Policy,
-    under_api: Policy,
-    opencode: Policy,
-    version_2: Policy,
-    ruled: Policy,
-    limited: Policy,
-}
-
-static POLICIES: LazyLock<Policies> = LazyLock::new(|| Policies {
-    default: Policy::default(),
-    mounted: Policy::default().mount("/api/v1"),
-    under_api: Policy::default().mount("/api"),
-    opencode: Policy::opencode(),
-    version_2: Policy::from(Policy::opencode_v2()),
-    ruled: RULES.iter().fold(Policy::opencode(), |policy, (method, pattern, required)| {
-        policy.rule(method.clone(), pattern, *required)
-    }),
-    limited: Policy::opencode().directories([ROOT]),
-});
-
 fuzz_target!(|path: &str| {
     check_directories(path);
-    let Policies { default: policy, mounted, under_api, opencode, version_2, ruled, .. } = &*POLICIES;
+    let policy = Policy::default();
+    let mounted = Policy::default().mount("/api/v1");
     let needed = |policy: &Policy, method: Method, path: &str| {
         let uri = path.parse::<Uri>().ok()?;
         let path = uri.path().to_owned();
@@ -47,8 +23,8 @@ fuzz_target!(|path: &str| {
             other => panic!("{other:?}"),
         }
     };
-    let Some((read, path)) = needed(policy, Method::GET, path) else { return };
-    let Some((write, _)) = needed(policy, Method::POST, &path) else { return };
+    let Some((read, path)) = needed(&policy, Method::GET, path) else { return };
+    let Some((write, _)) = needed(&policy, Method::POST, &path) else { return };
     assert!(read.contains(Permissions::READ) && write.contains(Permissions::WRITE));
     assert_eq!(read.contains(Permissions::EXECUTE), write.contains(Permissions::EXECUTE));
     if lenient::is_interactive_to_some_reader(&path) {
@@ -56,21 +32,26 @@ fuzz_target!(|path: &str| {
     }
     // Under a mount the same path is read without the mount. Any other path requires all permissions.
     if path.starts_with('/')
-        && let Some((moved, _)) = needed(mounted, Method::GET, &format!("/api/v1{path}"))
+        && let Some((moved, _)) = needed(&mounted, Method::GET, &format!("/api/v1{path}"))
     {
         assert_eq!(moved, read, "{path:?}");
     }
+    let opencode = Policy::opencode();
+    let version_2 = Policy::from(Policy::opencode_v2());
+    let ruled = RULES.iter().fold(Policy::opencode(), |policy, (method, pattern, required)| {
+        policy.rule(method.clone(), pattern, *required)
+    });
     for method in [Method::GET, Method::POST, Method::DELETE] {
-        let Some((found, _)) = needed(opencode, method.clone(), &path) else { return };
+        let Some((found, _)) = needed(&opencode, method.clone(), &path) else { return };
         // Nobody has an operation `/`; it is what an ambiguous path has in common with it.
         let is_ambiguous =
-            needed(under_api, Method::GET, &format!("/api{path}"))
+            needed(&Policy::default().mount("/api"), Method::GET, &format!("/api{path}"))
                 .is_some_and(|(needed, _)| needed == Permissions::ALL);
-        let expected = operation(opencode, &method, &path).filter(|_| !is_ambiguous);
+        let expected = operation(&opencode, &method, &path).filter(|_| !is_ambiguous);
         assert_eq!(found, expected.map_or(Permissions::ALL, Operation::required), "{method} {path:?}");
 
-        let expected = operation(version_2, &method, &path).filter(|_| !is_ambiguous);
-        let found_2 = needed(version_2, method.clone(), &path).unwrap().0;
+        let expected = operation(&version_2, &method, &path).filter(|_| !is_ambiguous);
+        let found_2 = needed(&version_2, method.clone(), &path).unwrap().0;
         assert_eq!(found_2, expected.map_or(Permissions::ALL, Operation::required), "{method} {path:?}");
 
         let rule = RULES
@@ -78,11 +59,11 @@ fuzz_target!(|path: &str| {
             .filter(|(of, _, _)| *of == method && !is_ambiguous)
             .filter_map(|(_, pattern, required)| Some((fit(pattern, &path)?, *required)))
             .min_by(|(one, _), (other, _)| one.cmp(other));
-        let found_ruled = needed(ruled, method.clone(), &path).unwrap().0;
+        let found_ruled = needed(&ruled, method.clone(), &path).unwrap().0;
         assert_eq!(found_ruled, rule.map_or(found, |(_, required)| required), "{method} {path:?}");
     }
     // Whatever text makes a policy, it decides, and no rule or directory opens what is ambiguous.
-    if let Ok(ruled) = opencode.clone().try_rule(Method::GET, &path, Permissions::READ)
+    if let Ok(ruled) = Policy::opencode().try_rule(Method::GET, &path, Permissions::READ)
         && let Some((needed, path)) = needed(&ruled, Method::GET, &path)
     {
         // Braces are parameters, or escapes of themselves.
@@ -90,7 +71,7 @@ fuzz_target!(|path: &str| {
         assert!(needed == Permissions::READ || is_pattern, "{path:?} does not match its own rule");
     }
     // What the reader is told to be interactive is.
-    if let Some((needed, _)) = needed(&policy.clone().interactive(&path), Method::GET, &path) {
+    if let Some((needed, _)) = needed(&policy.interactive(&path), Method::GET, &path) {
         assert!(needed.contains(Permissions::EXECUTE), "{path:?} does not match itself");
     }
 });
@@ -113,7 +94,8 @@ fn check_directories(text: &str) {
     let Ok(uri) = format!("/config?{query}").parse::<Uri>() else { return };
     let query = uri.query().unwrap_or_default().to_owned();
     let request = Request::get(uri).body(()).unwrap();
-    let is_kept = POLICIES.limited.decide(&request).requirement == Requirement::Permissions(Permissions::READ);
+    let policy = Policy::opencode().directories([ROOT]);
+    let is_kept = policy.decide(&request).requirement == Requirement::Permissions(Permissions::READ);
     let mut is_named = false;
     for pair in query.split(['&', ';']) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -10,13 +10,13 @@ use crate::timestamp;
 /// A time before this version was written.
 const WRITTEN: UtcDateTime = utc_datetime!(2026-11-01 0:00);
 
-/// What shows that the clock is behind.
-pub(super) fn behind(records: &[TokenRecord], now: UtcDateTime) -> Option<String> {
+/// What shows that the clock is behind. `newest` is the token that was created last.
+pub(super) fn behind(newest: Option<&TokenRecord>, now: UtcDateTime) -> Option<String> {
     let reads = format!("the clock reads {}", timestamp::format(now));
     if now < WRITTEN {
         return Some(format!("{reads}, which is before this program was written"));
     }
-    let newest = records.iter().max_by_key(|record| record.created_at())?;
+    let newest = newest?;
     (newest.created_at() > now).then(|| {
         format!(
             "{reads}, but the token {} was created at {}",
@@ -36,18 +36,17 @@ mod tests {
         let now = utc_datetime!(2026-12-01 8:00);
         let (_, record) = NewToken::new().name("ci").issue(now).unwrap();
         let id = record.id();
-        let records = [record];
-        assert_eq!(behind(&records, now), None);
-        assert_eq!(behind(&[], utc_datetime!(2026-11-01 0:00)), None);
+        assert_eq!(behind(Some(&record), now), None);
+        assert_eq!(behind(None, utc_datetime!(2026-11-01 0:00)), None);
         assert_eq!(
-            behind(&records, utc_datetime!(2026-11-30 8:00)),
+            behind(Some(&record), utc_datetime!(2026-11-30 8:00)),
             Some(format!(
                 "the clock reads 2026-11-30T08:00:00Z, but the token {id} (ci) was created at \
                  2026-12-01T08:00:00Z"
             ))
         );
         assert_eq!(
-            behind(&[], utc_datetime!(1970-01-01 0:00)).as_deref(),
+            behind(None, utc_datetime!(1970-01-01 0:00)).as_deref(),
             Some("the clock reads 1970-01-01T00:00:00Z, which is before this program was written")
         );
         assert!(UtcDateTime::now() > WRITTEN);

@@ -126,10 +126,9 @@ impl<'c> Session<'c> {
         if arguments.json {
             output::print_json(&records).map_err(not_written)?;
         } else if records.is_empty() {
-            let path = store.place();
-            let state = if store.exists() { "has none" } else { "does not exist" };
             output::say(format_args!(
-                "There are no tokens: the file `{path}` {state}. Create a token with: {} create",
+                "There are no tokens: {}. Create a token with: {} create",
+                store.what_is_empty(),
                 self.program
             ));
         } else {
@@ -298,9 +297,8 @@ fn presented(store: &OpenStore) -> Result<TokenRecord, Failure> {
 
 /// Warns if the clock is behind, because the expiry of a new token depends on it.
 fn warn_of_clock(store: &OpenStore) {
-    // If there is no file, there is nothing to compare with. A change reports all other errors.
-    let records = if store.exists() { store.list().unwrap_or_default() } else { Vec::new() };
-    if let Some(sign) = clock::behind(&records, UtcDateTime::now()) {
+    // A change reports the error of a store that cannot be read.
+    if let Some(sign) = clock::behind(store.newest().as_ref(), UtcDateTime::now()) {
         output::warn(format_args!(
             "{sign}; set the clock, or the token may expire at a wrong time"
         ));

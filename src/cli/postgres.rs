@@ -55,7 +55,7 @@ impl Background {
     }
 }
 
-/// An open store, and the runtime that its connections run on.
+/// A store, and the runtime that its connections run on.
 pub(super) struct OpenPostgres {
     pub(super) store: PostgresTokenStore,
     pub(super) background: Background,
@@ -63,10 +63,8 @@ pub(super) struct OpenPostgres {
 
 impl OpenPostgres {
     pub(super) fn open(url: &str) -> Result<Self, String> {
-        let background = start()?;
-        let store =
-            background.wait(PostgresTokenStore::open(url)).map_err(|error| sentence(&error))?;
-        Ok(Self { store, background })
+        let store = PostgresTokenStore::for_changes(url).map_err(|error| sentence(&error))?;
+        Ok(Self { store, background: start()? })
     }
 }
 

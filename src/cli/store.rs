@@ -167,11 +167,24 @@ impl OpenStore {
         }
     }
 
-    pub(super) fn exists(&self) -> bool {
+    /// What holds no tokens, as a sentence says it.
+    pub(super) fn what_is_empty(&self) -> String {
+        let place = self.place();
         match self {
-            Self::File(store) => store.path().exists(),
+            Self::File(store) if store.path().exists() => format!("the file `{place}` has none"),
+            Self::File(_) => format!("the file `{place}` does not exist"),
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
+            Self::Postgres(_) => format!("the realm at `{place}` has none"),
+        }
+    }
+
+    /// The token that was created last. `None` if there is none, or if it cannot be read.
+    pub(super) fn newest(&self) -> Option<TokenRecord> {
+        match self {
+            Self::File(store) if !store.path().exists() => None,
+            Self::File(store) => store.list().ok()?.into_iter().max_by_key(TokenRecord::created_at),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(open) => open.background.wait(open.store.newest()).ok()?,
         }
     }
 

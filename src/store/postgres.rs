@@ -1,5 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "cli")]
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -100,12 +102,15 @@ pub struct PostgresTokenStore {
 struct Shared {
     snapshot: LeasedSnapshot,
     database: Database,
-    poller: AbortHandle,
+    /// `None` in a handle that only makes changes.
+    poller: Option<AbortHandle>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.poller.abort();
+        if let Some(poller) = &self.poller {
+            poller.abort();
+        }
     }
 }
 
@@ -132,7 +137,17 @@ impl PostgresTokenStore {
             refresh.finish(Refreshed::Records(records.map_err(|problem| address.error(problem))?));
         }
         let poller = tokio::spawn(poller.run(snapshot.clone(), asked)).abort_handle();
-        Ok(Self { shared: Arc::new(Shared { snapshot, database, poller }) })
+        Ok(Self { shared: Arc::new(Shared { snapshot, database, poller: Some(poller) }) })
+    }
+
+    /// A handle for commands, which read no more than they need. It loads nothing, so it cannot tell
+    /// whether a token is valid.
+    #[cfg(feature = "cli")]
+    pub(crate) fn for_changes(url: &str) -> Result<Self, PostgresStoreError> {
+        let database = Database::new(url)?;
+        let never = |refresh: Refresh| drop(refresh);
+        let snapshot = LeasedSnapshot::new(&*database.address.location, Duration::ZERO, never);
+        Ok(Self { shared: Arc::new(Shared { snapshot, database, poller: None }) })
     }
 
     /// Makes the tables and the realm of the URL, if they are not there yet. Needs a role that may create
@@ -308,6 +323,18 @@ impl PostgresTokenStore {
         let (_, (_, mut records)) = loaded.map_err(|problem| address.error(problem))?;
         records.sort_by_key(|record| (record.created_at(), record.id().to_string()));
         Ok(records)
+    }
+
+    /// The token that was created last.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn newest(&self) -> Result<Option<TokenRecord>, PostgresStoreError> {
+        let address = &self.database().address;
+        let realm = &*address.realm;
+        let newest = self
+            .database()
+            .try_hosts(0, |connection| async move { rows::newest(&connection, realm).await })
+            .await;
+        newest.map(|(_, newest)| newest).map_err(|problem| address.error(problem))
     }
 
     fn database(&self) -> &Database {

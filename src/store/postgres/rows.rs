@@ -126,7 +126,21 @@ impl Realm {
     }
 }
 
-/// Selects tokens in the transaction that is under way, and locks their rows.
+/// The token that was created last.
+#[cfg(feature = "cli")]
+pub(crate) async fn newest(
+    connection: &Connection,
+    realm: &str,
+) -> Result<Option<TokenRecord>, PostgresProblem> {
+    const NEWEST: &str = concat!(
+        "SELECT ",
+        token_columns!(),
+        " FROM opencode_auth.tokens t WHERE t.realm = $1 ORDER BY t.created_at DESC LIMIT 1"
+    );
+    Ok(select(connection, NEWEST, &[(&realm, Type::TEXT)]).await?.pop())
+}
+
+/// Selects tokens.
 pub(crate) async fn select(
     connection: &Connection,
     statement: &str,
