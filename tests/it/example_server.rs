@@ -6,7 +6,7 @@ mod browser;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -16,20 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opencode_auth::FileTokenStore;
 
-/// The example's binary, which `cargo test` builds. `cargo test --test it` alone does not.
-fn binary() -> Option<PathBuf> {
-    let test = std::env::current_exe().unwrap();
-    let path = test
-        .parent()?
-        .parent()?
-        .join("examples")
-        .join(format!("server{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        eprintln!("skipped: {} is not built; run cargo test without --test", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::support::example;
 
 /// A running server, which ends with the test.
 struct Server {
@@ -146,7 +133,7 @@ fn parse_curl(command: &str) -> (&str, &str, Option<(Scheme, &str)>, &str) {
 
 #[test]
 fn every_printed_curl_line_does_what_the_line_above_says() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let server = Server::start(&binary, &[]);
     let tokens = server.tokens();
     assert_eq!(tokens.len(), 3, "{}", server.printed);
@@ -164,7 +151,7 @@ fn every_printed_curl_line_does_what_the_line_above_says() {
 
 #[test]
 fn a_web_socket_requires_execute_and_echoes() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let server = Server::start(&binary, &[]);
     let upgrade = |token: &str| {
         let mut stream = server.connect();
@@ -196,7 +183,7 @@ fn a_web_socket_requires_execute_and_echoes() {
 
 #[test]
 fn the_printed_link_opens_the_page_and_streams_end_with_their_token() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let server = Server::start(&binary, &[]);
     let link = server.printed.lines().find(|line| line.contains("/?auth_token=")).unwrap();
     let path = &link[link.find("/?").unwrap()..];
@@ -231,7 +218,7 @@ fn the_printed_link_opens_the_page_and_streams_end_with_their_token() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let mut server = Server::start(&binary, &[]);
     let mut stream = server.connect();
     let token = server.tokens()["READ"].to_owned();
@@ -254,7 +241,7 @@ fn an_interrupt_ends_it_cleanly_with_a_stream_open() {
 
 #[test]
 fn your_own_store_gets_one_token_only_if_it_is_empty() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens.json");
     let argument = path.to_str().unwrap();
@@ -281,7 +268,7 @@ fn your_own_store_gets_one_token_only_if_it_is_empty() {
 
 #[test]
 fn a_failed_start_says_what_to_do() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     let run = |arguments: &[&str]| -> Output {
         Command::new(&binary).args(arguments).env("HOME", "/nonexistent").output().unwrap()
     };

@@ -2,23 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use opencode_auth::{FileTokenStore, NewToken, Permissions};
 
-/// The example's binary, which `cargo test` builds. `cargo test --test it` alone does not.
-fn binary() -> Option<PathBuf> {
-    let test = std::env::current_exe().unwrap();
-    let name = format!("existing_server{}", std::env::consts::EXE_SUFFIX);
-    let path = test.parent()?.parent()?.join("examples").join(name);
-    if !path.exists() {
-        eprintln!("skipped: {} is not built; run cargo test without --test", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::support::example;
 
 fn command(binary: &Path, home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
@@ -79,7 +69,7 @@ fn printed(output: &Output) -> String {
 
 #[test]
 fn own_client_gets_in_and_everyone_else_must_send_a_token() {
-    let Some(binary) = binary() else { return };
+    let binary = example("existing_server");
     let home = tempfile::tempdir().unwrap();
     let server = Server::start(&binary, home.path());
     let store = FileTokenStore::open(home.path().join("config/opencode/auth-tokens.json")).unwrap();
@@ -134,7 +124,7 @@ fn own_client_gets_in_and_everyone_else_must_send_a_token() {
 #[cfg(unix)]
 #[test]
 fn server_ends_with_an_open_stream() {
-    let Some(binary) = binary() else { return };
+    let binary = example("existing_server");
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start(&binary, home.path());
     let store = FileTokenStore::open(home.path().join("config/opencode/auth-tokens.json")).unwrap();

@@ -9,7 +9,10 @@ pub mod process;
 pub mod store;
 
 use std::convert::Infallible;
+use std::env;
 use std::future::ready;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -21,6 +24,31 @@ use http_body_util::BodyExt as _;
 use opencode_auth::{MemoryTokenStore, NewToken, Permissions, Token};
 use serde_json::Value;
 use tower::{Service, ServiceExt as _, service_fn};
+
+/// Builds an example with the features of this test, and returns its program. `cargo test --test it` builds no
+/// examples, and would meet one of another day. cargo does nothing if it is up to date.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let features = [
+        ("cli", cfg!(feature = "cli")),
+        ("gateway", cfg!(feature = "gateway")),
+        ("postgres", cfg!(feature = "postgres")),
+    ];
+    let features = features.into_iter().filter(|(_, is_on)| *is_on).map(|(feature, _)| feature);
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--example", name, "--features"])
+        .arg(features.collect::<Vec<_>>().join(","))
+        .args((!cfg!(debug_assertions)).then_some("--release"))
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))
+}
 
 /// All 8 sets of permissions.
 pub fn permission_sets() -> impl Iterator<Item = Permissions> {

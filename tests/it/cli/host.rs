@@ -1,25 +1,13 @@
 //! The token commands inside of a host: the example `opencode`.
 
-use std::path::PathBuf;
-
 use snapbox::str;
 
-use super::support::{BINARY, Home, Outcome};
-
-/// The example's binary. `cargo test` builds it; `cargo test --test it` alone does not.
-fn opencode() -> Option<PathBuf> {
-    let name = format!("examples/opencode{}", std::env::consts::EXE_SUFFIX);
-    let path = PathBuf::from(BINARY).parent()?.join(name);
-    if !path.exists() {
-        eprintln!("skipped: {} is not built; run cargo test without --test", path.display());
-        return None;
-    }
-    Some(path)
-}
+use super::support::{Home, Outcome};
+use crate::support::example;
 
 #[test]
 fn hints_name_the_commands_and_the_url_of_the_host() {
-    let Some(opencode) = opencode() else { return };
+    let opencode = example("opencode");
     let home = Home::new();
     let run = |arguments: &[&str]| {
         let mut command = home.program(opencode.to_str().unwrap());

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
-use super::{Server, binary};
+use super::Server;
+use crate::support::example;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -151,7 +152,7 @@ impl Drop for Browser {
 
 #[test]
 fn a_browser_signs_in_by_dialog_and_by_link_and_its_streams_end_with_the_token() {
-    let Some(binary) = binary() else { return };
+    let binary = example("server");
     for by_link in [false, true] {
         let server = Server::start(&binary, &[]);
         let Some(mut browser) = Browser::start() else { return };
