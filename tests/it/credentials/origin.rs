@@ -7,12 +7,33 @@ use axum::http::{Request, Response, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opencode_auth::{
-    AuthLayer, CredentialSources, Denial, MemoryTokenStore, NewToken, Permissions, Policy,
+    AuthLayer, CredentialSources, Denial, MemoryTokenStore, Permissions, Policy, Token,
 };
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+
+use crate::support::store_with;
 
 const HOST: &str = "code.example:4096";
 const TRUSTED: &str = "https://app.example";
+
+/// A guarded service that trusts one other origin, and a token that may do everything.
+fn guarded(
+    policy: Policy,
+) -> (impl Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone, Token) {
+    let (store, token) = store_with(Permissions::ALL);
+    let inner =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let layer = AuthLayer::new(store)
+        .policy(policy)
+        .credentials(CredentialSources::opencode())
+        .trusted_origins([TRUSTED])
+        .unwrap();
+    (layer.layer(inner), token)
+}
+
+fn basic(token: &Token) -> String {
+    format!("Basic {}", STANDARD.encode(format!("opencode:{}", token.expose_secret())))
+}
 
 /// The rule, written anew: whether the request is denied.
 fn is_denied(
@@ -34,17 +55,8 @@ fn is_denied(
 
 #[tokio::test]
 async fn ambient_credentials_count_only_for_pages_of_the_same_or_a_trusted_origin() {
-    let store = MemoryTokenStore::new();
-    let token = store.create(NewToken::new()).unwrap().token;
-    let token = token.expose_secret();
-    let basic = format!("Basic {}", STANDARD.encode(format!("opencode:{token}")));
-    let inner =
-        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-    let service = AuthLayer::new(store)
-        .credentials(CredentialSources::opencode())
-        .trusted_origins([TRUSTED])
-        .unwrap()
-        .layer(inner);
+    let (service, token) = guarded(Policy::default());
+    let (basic, token) = (basic(&token), token.expose_secret());
     let sites =
         [None, Some("same-origin"), Some("same-site"), Some("cross-site"), Some("none"), Some("?")];
     let own = format!("http://{HOST}");
@@ -140,13 +152,8 @@ async fn ambient_credentials_count_only_for_pages_of_the_same_or_a_trusted_origi
 
 #[tokio::test]
 async fn repeated_or_absent_headers_do_not_open_it() {
-    let store = MemoryTokenStore::new();
-    let token = store.create(NewToken::new()).unwrap().token;
-    let basic = format!("Basic {}", STANDARD.encode(format!("x:{}", token.expose_secret())));
-    let inner =
-        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-    let layer = AuthLayer::new(store).credentials(CredentialSources::opencode());
-    let service = layer.trusted_origins([TRUSTED]).unwrap().layer(inner);
+    let (service, token) = guarded(Policy::default());
+    let basic = basic(&token);
     let own = &*format!("http://{HOST}");
     for (case, headers, status) in [
         ("no browser", vec![("host", HOST)], 200),
@@ -239,18 +246,8 @@ fn a_trusted_origin_is_exactly_one() {
 /// run code with the password that the browser remembers.
 #[tokio::test]
 async fn a_get_that_names_a_directory_has_to_come_from_the_same_or_a_trusted_origin() {
-    let store = MemoryTokenStore::new();
-    let token = store.create(NewToken::new()).unwrap().token;
-    let token = token.expose_secret();
-    let basic = format!("Basic {}", STANDARD.encode(format!("opencode:{token}")));
-    let bearer = format!("Bearer {token}");
-    let inner =
-        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-    let service = AuthLayer::new(store)
-        .credentials(CredentialSources::opencode())
-        .trusted_origins([TRUSTED])
-        .unwrap()
-        .layer(inner);
+    let (service, token) = guarded(Policy::default());
+    let (basic, bearer) = (basic(&token), format!("Bearer {}", token.expose_secret()));
     for (query, site, origin, authorization, expected) in [
         ("?directory=/tmp/x", "cross-site", None, &basic, 403),
         ("?a=b&location[directory]=/tmp/x", "same-site", None, &basic, 403),
@@ -280,23 +277,13 @@ async fn a_get_that_names_a_directory_has_to_come_from_the_same_or_a_trusted_ori
 /// A host's rule, a prefix, and a path in doubt: for each of them the policy knows better than the method.
 #[tokio::test]
 async fn a_get_that_requires_more_than_read_has_to_come_from_the_same_or_a_trusted_origin() {
-    let store = MemoryTokenStore::new();
-    let token = store.create(NewToken::new()).unwrap().token;
-    let basic = format!("Basic {}", STANDARD.encode(format!("opencode:{}", token.expose_secret())));
-    let bearer = format!("Bearer {}", token.expose_secret());
-    let inner =
-        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let policy = Policy::default()
         .rule("GET".parse().unwrap(), "/hooks/{id}", Permissions::EXECUTE)
         .rule("GET".parse().unwrap(), "/reset", Permissions::WRITE)
         .rule("GET".parse().unwrap(), "/list", Permissions::READ)
         .rule("POST".parse().unwrap(), "/search", Permissions::READ);
-    let service = AuthLayer::new(store)
-        .policy(policy)
-        .credentials(CredentialSources::opencode())
-        .trusted_origins([TRUSTED])
-        .unwrap()
-        .layer(inner);
+    let (service, token) = guarded(policy);
+    let (basic, bearer) = (basic(&token), format!("Bearer {}", token.expose_secret()));
     for (method, path, expected) in [
         ("GET", "/hooks/1", 403),
         ("HEAD", "/hooks/1", 403),
