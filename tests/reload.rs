@@ -1,11 +1,7 @@
 //! A large store is replaced while requests run. `cargo bench --bench reload` has the figures; here only
 //! what no machine is too busy for.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking, and shares its modules with a benchmark"
-)]
+#![cfg(test)] // clippy.toml's exceptions for tests hold in their helpers too.
+#![allow(dead_code, unreachable_pub, reason = "it shares its modules with a benchmark")]
 
 #[path = "../benches/store_file.rs"]
 mod store_file;

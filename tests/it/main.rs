@@ -1,15 +1,10 @@
 //! One integration test binary: each module is one kind of behaviour.
+#![cfg(test)] // clippy.toml's exceptions for tests hold in their helpers too.
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
     clippy::pedantic,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::too_many_lines,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a test says what went wrong by panicking; its tables are long, and its helpers are not an API"
+    reason = "the tables of a test are long, and its helpers are not an API"
 )]
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some kinds of tests take Linux"))]
 
