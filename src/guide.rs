@@ -86,8 +86,9 @@
 //! ```
 //!
 //! If the CORS layer sits inside a function that you cannot change, add an equal one outside of the guard. The
-//! outer one handles preflights and the denials. Its headers replace those of the inner one, so nothing is
-//! sent twice.
+//! outer one handles preflights and the denials. Its headers replace those of the inner one. Only `Vary` is
+//! sent by both: other layers may have added to it, and a name that is listed twice counts once (RFC 9110
+//! section 12.5.5).
 //!
 //! ```
 //! # use axum::{Router, body::Body, http::{Method, Request, header}, routing::get};
@@ -106,6 +107,7 @@
 //! #     .header("authorization", format!("Bearer {}", token.expose_secret())).body(Body::empty()).unwrap();
 //! let response = app.oneshot(request).await.unwrap();
 //! assert_eq!(response.headers().get_all("access-control-allow-origin").iter().count(), 1);
+//! assert_eq!(response.headers().get_all("vary").iter().count(), 2);
 //! # }
 //! ```
 //!

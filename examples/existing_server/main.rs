@@ -109,7 +109,8 @@ fn guarded<T: TokenStore + Clone + Send + Sync + 'static>(router: Router, store:
         .public(Method::GET, "/api/v1/health")
         // "/session" would not match "/sessions": say what your own routes require.
         .rule(Method::POST, "/sessions/{id}/prompt", Permissions::WRITE | Permissions::EXECUTE);
-    // `build` has CORS inside. An equal one outside handles preflights and makes denials readable.
+    // `build` has CORS inside. An equal one outside handles preflights and makes denials readable. Both send `Vary`,
+    // which means the same twice.
     router.layer(AuthLayer::new(store).policy(policy)).layer(router::cors())
 }
 
