@@ -109,13 +109,44 @@ impl MemoryTokenStore {
         Ok(Rotated { token, record, replaced, durability: Durability::Confirmed })
     }
 
+    /// Takes a rotation back, as [`FileTokenStore::undo_rotation`](crate::FileTokenStore::undo_rotation)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed.
+    #[expect(clippy::needless_pass_by_value, reason = "the new secret ends with it")]
+    pub fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
+        self.change(|document| document.undo_rotation(&rotated.record, &rotated.replaced))?;
+        Ok(Durability::Confirmed)
+    }
+
     /// Deletes a token, as [`FileTokenStore::delete`](crate::FileTokenStore::delete) does.
     ///
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed.
     pub fn delete(&self, id_or_name: &str) -> Result<Deleted, ChangeError> {
-        let records = self.change(|document| document.delete(&[id_or_name]))?;
+        self.delete_many(&[id_or_name])
+    }
+
+    /// Deletes several tokens, or none of them if one cannot be found.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing was changed.
+    pub fn delete_many<K: AsRef<str>>(&self, ids_or_names: &[K]) -> Result<Deleted, ChangeError> {
+        let records = self.change(|document| document.delete(ids_or_names))?;
+        Ok(Deleted { records, durability: Durability::Confirmed })
+    }
+
+    /// Deletes every expired token.
+    ///
+    /// # Errors
+    ///
+    /// None, in memory. The other stores have the same signature.
+    pub fn delete_expired(&self) -> Result<Deleted, ChangeError> {
+        let records = self.change(|document| document.delete_expired(UtcDateTime::now()));
         Ok(Deleted { records, durability: Durability::Confirmed })
     }
 

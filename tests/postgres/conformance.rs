@@ -1,10 +1,12 @@
 //! One suite for every store that can be changed: in memory, in a file and in PostgreSQL.
 
 use std::future::Future;
+use std::time::Duration;
 
 use opencode_auth::{
-    ChangeError, Created, Deleted, Expiry, FileTokenStore, LookupResult, MemoryTokenStore,
-    NewToken, Permissions, PostgresTokenStore, Rotated, Token, TokenRecord, TokenStore,
+    ChangeError, Created, Deleted, Durability, Expiry, FileTokenStore, LookupResult,
+    MemoryTokenStore, NewToken, Permissions, PostgresTokenStore, Rotated, Token, TokenRecord,
+    TokenStore,
 };
 use time::UtcDateTime;
 
@@ -14,54 +16,60 @@ use crate::support::LEASE;
 trait Store: TokenStore {
     fn create(&self, new: NewToken) -> impl Future<Output = Result<Created, ChangeError>>;
     fn rotate(&self, text: &str) -> impl Future<Output = Result<Rotated, ChangeError>>;
+    fn rotate_with_expiry(
+        &self,
+        text: &str,
+        expiry: Expiry,
+    ) -> impl Future<Output = Result<Rotated, ChangeError>>;
+    fn undo_rotation(
+        &self,
+        rotated: Rotated,
+    ) -> impl Future<Output = Result<Durability, ChangeError>>;
     fn delete(&self, text: &str) -> impl Future<Output = Result<Deleted, ChangeError>>;
+    fn delete_many(&self, texts: &[&str]) -> impl Future<Output = Result<Deleted, ChangeError>>;
+    fn delete_expired(&self) -> impl Future<Output = Result<Deleted, ChangeError>>;
     fn list(&self) -> impl Future<Output = Vec<TokenRecord>>;
 }
 
-impl Store for MemoryTokenStore {
-    async fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
-        self.create(new)
-    }
-    async fn rotate(&self, text: &str) -> Result<Rotated, ChangeError> {
-        self.rotate(text)
-    }
-    async fn delete(&self, text: &str) -> Result<Deleted, ChangeError> {
-        self.delete(text)
-    }
-    async fn list(&self) -> Vec<TokenRecord> {
-        self.list()
-    }
+macro_rules! store {
+    ($store:ty, |$list:ident| $listed:expr $(, $await:tt)?) => {
+        impl Store for $store {
+            async fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
+                self.create(new)$(.$await)?
+            }
+            async fn rotate(&self, text: &str) -> Result<Rotated, ChangeError> {
+                self.rotate(text)$(.$await)?
+            }
+            async fn rotate_with_expiry(
+                &self,
+                text: &str,
+                expiry: Expiry,
+            ) -> Result<Rotated, ChangeError> {
+                self.rotate_with_expiry(text, expiry)$(.$await)?
+            }
+            async fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
+                self.undo_rotation(rotated)$(.$await)?
+            }
+            async fn delete(&self, text: &str) -> Result<Deleted, ChangeError> {
+                self.delete(text)$(.$await)?
+            }
+            async fn delete_many(&self, texts: &[&str]) -> Result<Deleted, ChangeError> {
+                self.delete_many(texts)$(.$await)?
+            }
+            async fn delete_expired(&self) -> Result<Deleted, ChangeError> {
+                self.delete_expired()$(.$await)?
+            }
+            async fn list(&self) -> Vec<TokenRecord> {
+                let $list = self;
+                $listed
+            }
+        }
+    };
 }
 
-impl Store for FileTokenStore {
-    async fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
-        self.create(new)
-    }
-    async fn rotate(&self, text: &str) -> Result<Rotated, ChangeError> {
-        self.rotate(text)
-    }
-    async fn delete(&self, text: &str) -> Result<Deleted, ChangeError> {
-        self.delete(text)
-    }
-    async fn list(&self) -> Vec<TokenRecord> {
-        self.list().unwrap()
-    }
-}
-
-impl Store for PostgresTokenStore {
-    async fn create(&self, new: NewToken) -> Result<Created, ChangeError> {
-        self.create(new).await
-    }
-    async fn rotate(&self, text: &str) -> Result<Rotated, ChangeError> {
-        self.rotate(text).await
-    }
-    async fn delete(&self, text: &str) -> Result<Deleted, ChangeError> {
-        self.delete(text).await
-    }
-    async fn list(&self) -> Vec<TokenRecord> {
-        self.list().await.unwrap()
-    }
-}
+store!(MemoryTokenStore, |store| store.list());
+store!(FileTokenStore, |store| store.list().unwrap());
+store!(PostgresTokenStore, |store| store.list().await.unwrap(), await);
 
 async fn find(store: &impl Store, token: &Token) -> LookupResult {
     store.find(&token.digest()).wait().await
@@ -118,6 +126,67 @@ async fn conforms(store: &impl Store) {
     let deleted = store.delete(rotated.record.id().as_str()).await.unwrap();
     assert_eq!(deleted.records, [rotated.record]);
     assert_eq!(store.list().await, []);
+    deletes_several(store).await;
+    expires(store).await;
+}
+
+/// All or none are deleted, each once, the oldest first.
+async fn deletes_several(store: &impl Store) {
+    assert_eq!(store.delete_many(&[]).await.unwrap().records, []);
+    let mut records = Vec::new();
+    for name in ["a", "b", "c"] {
+        records.push(store.create(NewToken::new().name(name)).await.unwrap().record);
+    }
+    let error = store.delete_many(&["a", "unknown"]).await.unwrap_err();
+    assert_eq!(error.to_string(), "no token has the id or name `unknown`");
+    let token = Token::generate().unwrap();
+    let error = store.delete_many(&["a", token.expose_secret()]).await.unwrap_err();
+    assert!(matches!(error, ChangeError::IdOrNameIsToken), "{error}");
+    assert_eq!(names(&store.list().await), ["a", "b", "c"]);
+    let id = records[2].id();
+    let deleted = store.delete_many(&[id.as_str(), "a", "C", "a"]).await.unwrap().records;
+    let mut deleted = names(&deleted);
+    deleted.sort_unstable();
+    assert_eq!(deleted, ["a", "c"]);
+    assert_eq!(store.list().await, [records.remove(1)]);
+    store.delete("b").await.unwrap();
+}
+
+/// An expired token cannot be rotated unless it gets a new expiry. A rotation can be taken back.
+async fn expires(store: &impl Store) {
+    assert_eq!(store.delete_expired().await.unwrap().records, []);
+    let soon = UtcDateTime::now() + time::Duration::seconds(1);
+    let brief =
+        store.create(NewToken::new().name("brief").expires(Expiry::At(soon))).await.unwrap();
+    let long = store.create(NewToken::new().name("long").expires(Expiry::Never)).await.unwrap();
+    while !brief.record.is_expired(UtcDateTime::now()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let error = store.rotate("brief").await.unwrap_err();
+    assert!(matches!(error, ChangeError::Expired { .. }), "{error}");
+    let revived = store.rotate_with_expiry("brief", Expiry::days(1)).await.unwrap();
+    assert!(!revived.record.is_expired(UtcDateTime::now()));
+    assert_eq!(revived.replaced, brief.record);
+    let digest = revived.token.digest();
+    store.undo_rotation(revived).await.unwrap();
+    assert_eq!(store.find(&digest).wait().await.unwrap(), None);
+    let found = find(store, &brief.token).await.unwrap();
+    assert_eq!(found.as_deref(), Some(&brief.record));
+
+    assert_eq!(store.delete_expired().await.unwrap().records, [brief.record]);
+    assert_eq!(find(store, &brief.token).await.unwrap(), None);
+    assert_eq!(store.delete_expired().await.unwrap().records, []);
+    // What was deleted since cannot be taken back.
+    let rotated = store.rotate("long").await.unwrap();
+    assert_eq!(rotated.replaced, long.record);
+    store.delete("long").await.unwrap();
+    let error = store.undo_rotation(rotated).await.unwrap_err();
+    assert!(matches!(error, ChangeError::NotFound { .. }), "{error}");
+    assert_eq!(store.list().await, []);
+}
+
+fn names(records: &[TokenRecord]) -> Vec<&str> {
+    records.iter().filter_map(TokenRecord::name).collect()
 }
 
 #[tokio::test]
@@ -136,31 +205,4 @@ async fn a_store_in_postgresql_conforms() {
     let cluster = shared_cluster!();
     let url = cluster.url(&cluster.realm(LEASE).await);
     conforms(&PostgresTokenStore::open(&url).await.unwrap()).await;
-}
-
-/// What only stores with many tokens at once have.
-#[tokio::test]
-async fn several_tokens_are_deleted_together_or_not_at_all() {
-    let cluster = shared_cluster!();
-    let database = cluster.realm(LEASE).await;
-    let store = PostgresTokenStore::open(&cluster.url(&database)).await.unwrap();
-    for name in ["a", "b", "c"] {
-        store.create(NewToken::new().name(name)).await.unwrap();
-    }
-    store.delete_many(&["a", "unknown"]).await.unwrap_err();
-    assert_eq!(store.list().await.unwrap().len(), 3);
-    assert_eq!(store.delete_many(&["a", "c", "a"]).await.unwrap().records.len(), 2);
-    assert!(store.delete_many::<&str>(&[]).await.unwrap().records.is_empty());
-    let past = "UPDATE opencode_auth.tokens SET created_at = now() - interval '2 days', \
-                expires_at = now() - interval '1 day'";
-    cluster.psql(&database, past);
-    let error = store.rotate("b").await.unwrap_err();
-    assert!(matches!(error, ChangeError::Expired { .. }), "{error}");
-    let revived = store.rotate_with_expiry("b", Expiry::days(1)).await.unwrap();
-    assert!(!revived.record.is_expired(UtcDateTime::now()));
-    let old = revived.replaced.clone();
-    store.undo_rotation(revived).await.unwrap();
-    assert_eq!(store.list().await.unwrap(), [old.clone()]);
-    assert_eq!(store.delete_expired().await.unwrap().records, [old]);
-    assert_eq!(store.list().await.unwrap(), []);
 }
