@@ -183,18 +183,39 @@ async fn a_stopped_server_asks_before_it_decides(way: Way) {
     assert_eq!(server.status(&token).await, 401);
 }
 
-/// Idle servers do not poll, and the next request still sees the current state.
+/// A server without requests does not poll after 30 s, and the next request still sees the current state.
 #[tokio::test]
-async fn an_idle_store_asks_again() {
+async fn an_idle_store_stops_polling_and_asks_again() {
+    // As documented, and some time for a slow machine.
+    const IDLE: Duration = Duration::from_secs(33);
+
     let cluster = shared_cluster!();
     let database = cluster.realm(LEASE).await;
     let store = open(&cluster.url(&database)).await;
-    let commands = open(&cluster.url(&database)).await;
-    let token = create(&commands, "ci").await;
+    let commands = cluster.url(&database) + "?application_name=commands";
+    let token = create(&open(&commands).await, "ci").await;
+    let last_poll = || {
+        let statement = "SELECT query_start FROM pg_stat_activity \
+                         WHERE application_name = 'opencode-auth' AND datname = current_database()";
+        cluster.psql(&database, statement)
+    };
     assert!(is_known(&store, &token).await);
-    cluster.psql(&database, "DELETE FROM opencode_auth.tokens");
+    let first = last_poll();
     sleep(LEASE).await;
+    assert_ne!(last_poll(), first, "it polls while there are requests");
+
+    sleep(IDLE).await;
+    let last = last_poll();
+    sleep(LEASE * 5).await;
+    assert_eq!(last_poll(), last);
+    cluster.psql(&database, "DELETE FROM opencode_auth.tokens");
+    let asked = Instant::now();
     assert!(!is_known(&store, &token).await);
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    let woken = last_poll();
+    assert_ne!(woken, last);
+    sleep(LEASE).await;
+    assert_ne!(last_poll(), woken, "it polls again");
 }
 
 /// PgBouncer accepts connections while its database is down, and lets the clients wait.
