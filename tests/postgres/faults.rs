@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use opencode_auth::PostgresTokenStore;
 use tokio::time::sleep;
 
+use crate::commands::run;
 use crate::proxy::{Mode, Proxy};
 use crate::support::{LEASE, create, find, is_known, open, until_it_cannot_tell, until_known};
 use crate::way::{Link, Way, url};
@@ -124,6 +125,10 @@ async fn servers_follow_a_failover_and_do_not_trust_a_replica(way: Way) {
     let token = create(&server, "ci").await;
     let error = PostgresTokenStore::open(&second.url(&database)).await.unwrap_err().to_string();
     assert!(error.contains("is a replica"), "{error}");
+    let checked = run(&["check", "--store", &second.url(&database)], &[], "");
+    let wrong =
+        "Wrong: the database is a replica, which may lag behind; name the primary in the URL\n";
+    assert!(checked.code == 1 && checked.stdout.contains(wrong), "{}", checked.stdout);
 
     // Whatever the standby is named after, the primary is used.
     let other = open(&hosts(&second, &first)).await;
