@@ -52,6 +52,22 @@ type Part = Option<Result<Frame<Bytes>, axum::Error>>;
 struct TokenEnded;
 
 impl CheckedBody {
+    fn poll_lookup(
+        &mut self,
+        mut lookup: LookupFuture,
+        part: Part,
+        context: &mut Context<'_>,
+    ) -> Poll<Part> {
+        match lookup.as_mut().poll(context) {
+            Poll::Ready(found) => Poll::Ready(self.pass(part, found)),
+            Poll::Pending => {
+                self.state = State::LookingUp(lookup, part);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The part, if the token still allows the request. Otherwise the error that ends the body.
     fn pass(&mut self, part: Part, found: LookupResult) -> Part {
         // A store that cannot tell is a reason to stop here: the request could be sent again.
         if self.subject.is_allowed(found) == Some(true) {
@@ -95,22 +111,5 @@ impl HttpBody for CheckedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-impl CheckedBody {
-    fn poll_lookup(
-        &mut self,
-        mut lookup: LookupFuture,
-        part: Part,
-        context: &mut Context<'_>,
-    ) -> Poll<Part> {
-        match lookup.as_mut().poll(context) {
-            Poll::Ready(found) => Poll::Ready(self.pass(part, found)),
-            Poll::Pending => {
-                self.state = State::LookingUp(lookup, part);
-                Poll::Pending
-            }
-        }
     }
 }

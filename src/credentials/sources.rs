@@ -189,22 +189,21 @@ impl CredentialSources {
         if referers.any(|referer| query::is_in_referer(referer.as_bytes(), name)) {
             request.headers_mut().remove(REFERER);
         }
-        remove_parameter(request, name).unwrap_or(presented)
+        match remove_parameter(request, name) {
+            Ok(()) => presented,
+            // The token would reach the handler.
+            Err(_) => Presented::Malformed,
+        }
     }
 }
 
-/// Removes a query parameter from the URI and from the one that axum's `nest` keeps. If that
-/// fails, returns what counts as presented instead.
-fn remove_parameter<B>(request: &mut Request<B>, name: &str) -> Option<Presented> {
-    if query::remove(request.uri_mut(), name).is_err() {
-        return Some(Presented::Malformed);
+/// Removes a query parameter from the URI and from the one that axum's `nest` keeps.
+fn remove_parameter<B>(request: &mut Request<B>, name: &str) -> Result<(), axum::http::Error> {
+    query::remove(request.uri_mut(), name)?;
+    match request.extensions_mut().get_mut::<OriginalUri>() {
+        Some(original) => query::remove(&mut original.0, name),
+        None => Ok(()),
     }
-    if let Some(original) = request.extensions_mut().get_mut::<OriginalUri>()
-        && query::remove(&mut original.0, name).is_err()
-    {
-        return Some(Presented::Malformed);
-    }
-    None
 }
 
 fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) -> Presented {
@@ -219,11 +218,9 @@ fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) ->
         .get::<OriginalUri>()
         .map_or(request.uri().path(), |original| original.0.path());
     let Some(redeemed) = tickets.redeem(value, path) else { return Presented::TicketInvalid };
-    if !redeemed.is_adopted
-        && !forward
-        && let Some(failed) = remove_parameter(request, ticket::PARAMETER)
-    {
-        return failed;
+    let is_removed = !redeemed.is_adopted && !forward;
+    if is_removed && remove_parameter(request, ticket::PARAMETER).is_err() {
+        return Presented::Malformed;
     }
     Presented::Token(Credential { digest: redeemed.token, carrier: Carrier::Ticket, select: None })
 }
