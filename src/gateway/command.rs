@@ -127,7 +127,7 @@ impl GatewayCommand {
 }
 
 impl fmt::Debug for GatewayCommand {
-    /// Without the arguments: somebody may have typed a password or a token.
+    /// Omits the arguments, because a user may have typed a password or a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GatewayCommand").finish_non_exhaustive()
     }

@@ -20,7 +20,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// What a request without a token may say. Any other header could name a directory, whose plugins opencode
+/// The headers that a request without a token keeps. Any other header could name a directory, whose plugins opencode
 /// would load, or hold a token that the guard has not looked for, such as a `Referer` with the link of a page.
 const ANONYMOUS: [HeaderName; 16] = [
     header::ACCEPT,
@@ -41,7 +41,7 @@ const ANONYMOUS: [HeaderName; 16] = [
     header::USER_AGENT,
 ];
 
-/// What all headers that tell an upstream who asks begin with.
+/// The prefix of the headers that tell an upstream about the client.
 const X_FORWARDED: &str = "x-forwarded-";
 
 /// The cookies with which opencode 2.0 recognizes its own sessions.
@@ -87,7 +87,7 @@ pub(super) fn for_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, v
     headers.append(VIA, via(version));
 }
 
-/// Leaves of a request without a token only what a public file or a preflight takes.
+/// Keeps only the headers that a request for a public file or a preflight needs.
 pub(super) fn keep_anonymous(headers: &mut HeaderMap) {
     let others: Vec<HeaderName> =
         headers.keys().filter(|name| !ANONYMOUS.contains(name)).cloned().collect();
@@ -122,7 +122,7 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     has(CONNECTION, b"upgrade") && has(UPGRADE, b"websocket")
 }
 
-/// Says again that the connection is to become a web socket.
+/// Asks for a web socket again, after the hop-by-hop headers were removed.
 pub(super) fn set_websocket(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

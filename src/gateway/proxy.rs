@@ -24,7 +24,7 @@ pub(super) struct Client(pub(super) IpAddr);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed;
 
-/// What passing a request on takes.
+/// Passes requests on to the upstream.
 #[derive(Clone)]
 pub(super) struct Proxy {
     pub(super) upstream: Arc<Upstream>,

@@ -81,7 +81,7 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())??
     };
-    // Not before: that the store is missing says nothing to somebody who runs this for the first time.
+    // Only now: on a first run, a warning that the store is missing would confuse.
     setup.log.start()?;
     if !upstream.has_credential() {
         tracing::warn!(
@@ -124,7 +124,7 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
     Ok(())
 }
 
-/// The layer that checks tokens, in whichever way opencode's clients send them.
+/// The layer that checks tokens, from every source that opencode's clients use.
 fn guard(
     store: &FileTokenStore,
     origins: &[HeaderValue],

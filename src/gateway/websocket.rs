@@ -27,7 +27,7 @@ async fn pass(client: Upgraded, upstream: Upgraded) {
     let mut up = std::pin::pin!(copy(client_reader, upstream_writer));
     let mut down = std::pin::pin!(copy(upstream_reader, client_writer));
     // The other direction still delivers what is under way, such as the close frame. It may wait for a
-    // process that is stopped, therefore not for ever.
+    // process that is stopped, so there is a limit.
     tokio::select! {
         _ = &mut up => { let _ = timeout(LINGER, down).await; }
         _ = &mut down => { let _ = timeout(LINGER, up).await; }
