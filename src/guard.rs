@@ -64,7 +64,7 @@ pub(crate) struct Guard<T> {
     pub(crate) config: Arc<Config>,
 }
 
-/// Attaches the principal to an allowed request. Answers what has to happen to its response.
+/// Attaches the principal to an allowed request. Returns what has to happen to its response.
 pub(crate) fn admit<B: 'static>(
     request: &mut Request<B>,
     found: LookupResult,
@@ -86,7 +86,7 @@ pub(crate) fn admit<B: 'static>(
 /// What has to happen to the response to an allowed request.
 #[derive(Default)]
 pub(crate) struct Allowed {
-    /// Whose end ends a streaming body. A public request has none.
+    /// The token whose end ends a streaming body. A public request has none.
     stream: Option<(Arc<Watch>, Subject)>,
     select: Option<Box<Selection>>,
     /// Whether a shared cache could take the response for one that everybody may have.

@@ -33,7 +33,7 @@ pub(crate) fn may_hold_token(text: &str) -> bool {
 }
 
 /// Whether the text contains all of a token except the checksum. This is stricter than [`may_hold_token`]:
-/// a path with `oct_administrator` in it is redacted in messages, but it is not refused.
+/// a path with `oct_administrator` in it is redacted in messages, and still accepted.
 pub(crate) fn holds_token(text: &str) -> bool {
     text.as_bytes().windows(TOKEN_PREFIX.len() + TOKEN_RANDOM_LENGTH).any(|window| {
         let (prefix, random) = window.split_at(TOKEN_PREFIX.len());

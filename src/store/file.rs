@@ -47,9 +47,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Freshness
 ///
-/// After [`delete`](Self::delete) returned, in any process, every request that starts refuses the token.
-/// After [`create`](Self::create) returned, every request that starts accepts the token. The file is read
-/// at most once in 10 ms ([`freshness_window`](FileTokenStoreOptions::freshness_window)), and a change
+/// Once [`delete`](Self::delete) has returned, in any process, every request that starts with that token is
+/// denied. Once [`create`](Self::create) has returned, every request that starts with the new token is accepted. The
+/// file is read at most once in 10 ms ([`freshness_window`](FileTokenStoreOptions::freshness_window)), and a change
 /// returns only after that time.
 ///
 /// An edit by hand is seen by the next refresh. While the file cannot be read, its old content decides
@@ -61,7 +61,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// `create`, `rotate` and the `delete` family block the thread for the freshness window, for the disk,
 /// and for up to 10 s while another process holds the lock. In asynchronous code, call them in
 /// `tokio::task::spawn_blocking`. Look-ups never touch the disk on the caller's thread: the file is read
-/// on a thread of its own. A request that waits for it for 500 ms is answered 503.
+/// on a thread of its own. A request that waits 500 ms for it gets a 503.
 ///
 /// # Security
 ///
@@ -76,14 +76,14 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Containers and Kubernetes
 ///
 /// - Mount the directory of the file, not the file. A change replaces the file, and a file that is mounted
-///   by itself stays the old one. Once the old one is deleted everywhere else, requests are answered 503.
+///   by itself stays the old one. Once the old one is deleted everywhere else, requests get a 503.
 ///   If it has another name (a hard link), this cannot be seen.
 /// - Volumes of Secrets and projected volumes work. The kubelet updates them after a delay of its own, a
 ///   minute or so; a revocation holds within 10 ms of that update. With `subPath` the file is never
 ///   updated: do not use it.
-/// - The volume of a `ConfigMap` has mode 0777 and is refused; `chmod` has no effect there. Use a Secret or
+/// - The volume of a `ConfigMap` has mode 0777 and is not trusted; `chmod` has no effect there. Use a Secret or
 ///   a projected volume.
-/// - `fsGroup` makes a writable volume writable by its group on each mount, and the file is refused then.
+/// - `fsGroup` makes a writable volume writable by its group on each mount, and then the file is not trusted.
 ///   Set `fsGroupChangePolicy: OnRootMismatch`, or no `fsGroup`.
 /// - In a user namespace, owners that it does not map all look like user 65534, and are not trusted.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl FileTokenStore {
         Self::options().open(path)
     }
 
-    /// Opens a store with other than the default options.
+    /// Opens a store with options of your own.
     pub fn options() -> FileTokenStoreOptions {
         FileTokenStoreOptions::default()
     }
@@ -125,14 +125,14 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`FileStoreError::NoHome`], [`FileStoreError::NotAbsolute`], or an error as of [`open`](Self::open) for a
-    /// path that cannot be one.
+    /// [`FileStoreError::NoHome`], [`FileStoreError::NotAbsolute`], or the error that [`open`](Self::open) returns for
+    /// such a path.
     pub fn default_path() -> Result<PathBuf, StoreError> {
         Ok(self::location::default_path()?)
     }
 
-    /// Everything for which the file at `path` would not be trusted, where [`open`](Self::open) stops at
-    /// the first: for a command that tells people what to fix. A file that does not exist is no problem.
+    /// Lists every reason not to trust the file at `path`, for a command that tells people what to fix.
+    /// [`open`](Self::open) stops at the first. A file that does not exist is no problem.
     ///
     /// # Errors
     ///
@@ -186,8 +186,8 @@ impl FileTokenStore {
         self.rotate_and(id_or_name, Some(expiry), || (), |rotated| rotated)
     }
 
-    /// Takes a rotation back, when its new secret could not be handed over: the old secret works again,
-    /// until it expires as it would have, and the new one stops.
+    /// Undoes a rotation whose new secret could not be delivered. The old secret works again, with its old
+    /// expiry, and the new one stops working.
     ///
     /// ```
     /// use opencode_auth::{FileTokenStore, NewToken};
@@ -203,11 +203,11 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]; nothing was changed then. [`ChangeError::NotFound`] if the token is not any more
-    /// as the rotation left it: somebody has deleted, rotated or edited it since.
+    /// [`ChangeError`]; nothing was changed then. [`ChangeError::NotFound`] if the token was deleted, rotated or
+    /// edited since the rotation.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "the new secret is good for nothing any more, and is wiped"
+        reason = "the new secret is of no use now, and is wiped"
     )]
     pub fn undo_rotation(&self, rotated: Rotated) -> Result<Durability, ChangeError> {
         let ((), durability) =
@@ -369,8 +369,8 @@ impl FileTokenStoreOptions {
         self
     }
 
-    /// What to do, once for each change, when somebody else has held the lock for 200 ms: a
-    /// command-line program says that it waits.
+    /// Calls this once for each change that has waited 200 ms for the lock, so that a command can say that it
+    /// waits.
     pub fn on_lock_wait(mut self, notice: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_lock_wait = Arc::new(notice);
         self

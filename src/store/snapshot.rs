@@ -28,10 +28,9 @@ const WAIT_LIMIT: Duration = Duration::from_millis(500);
 /// > the request's start minus the lease.
 ///
 /// A look-up that meets an older snapshot starts a refresh, or waits for the one under way, for at most
-/// 500 ms. So a change
-/// is seen by every request that starts later than one lease after the change, and a function that
-/// changes the store can promise more: if it returns one lease after its commit, every request that
-/// starts after it returned sees the change.
+/// 500 ms. So every request that starts later than one lease after a change sees the change. A function that
+/// changes the store can promise more: if it returns one lease after its commit, every request that starts
+/// after it returned sees the change.
 ///
 /// [`FileTokenStore`](crate::FileTokenStore) is built on this type. What differs from store to store is
 /// how a refresh is made: see [`Refresher`]. Clones share the snapshot.
@@ -123,7 +122,7 @@ impl Snapshot {
 
 #[derive(Default)]
 struct Progress {
-    /// Whether somebody holds a [`Refresh`].
+    /// Whether a [`Refresh`] exists that has not ended.
     is_under_way: bool,
     state: State,
 }
@@ -313,7 +312,7 @@ impl Shared {
     }
 }
 
-/// The store's state is another one now.
+/// A change of the store's state, to be announced.
 struct Change {
     before: State,
     now: State,
@@ -341,7 +340,7 @@ pub enum Refreshed {
     Records(Arc<Records>),
     /// There is no store yet, so no token is valid.
     Missing,
-    /// The store could not be read. Nobody can tell which tokens are valid.
+    /// The store could not be read. It is not known which tokens are valid.
     Failed(StoreError),
 }
 
@@ -359,8 +358,8 @@ impl From<Result<Records, StoreError>> for Refreshed {
 
 /// A refresh under way. No other one is started until it ends.
 ///
-/// If it is dropped unfinished, the snapshot stays for as long as its lease lasts. After that, the
-/// requests that wait are told that nobody could tell, and the next request starts another refresh.
+/// If it is dropped unfinished, the snapshot stays until its lease ends. After that, the requests that wait get
+/// an error (503), and the next request starts another refresh.
 #[must_use = "requests wait until it is finished"]
 pub struct Refresh {
     snapshot: LeasedSnapshot,

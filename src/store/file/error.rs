@@ -36,7 +36,7 @@ pub enum FileStoreError {
         "failed to find the token store: its path contains a token, which is not repeated here; name the file"
     )]
     PathHoldsToken,
-    /// The path of the store ends in a character that nobody can see.
+    /// The path of the store ends in an invisible character.
     #[error(
         "failed to find the token store: its path ends in the invisible character U+{:04X} ({}); remove it, \
          also from the variable or the file that the path comes from", u32::from(*.character), .character.escape_debug()
@@ -109,7 +109,7 @@ pub enum FileStoreError {
         /// Why it cannot.
         source: io::Error,
     },
-    /// The lock's file belongs to another user, who could hold the lock for ever.
+    /// The lock's file belongs to another user, who could hold the lock forever.
     #[error("failed to trust the lock file `{}`: {problem}", escape_path(.path))]
     UntrustedLock {
         /// The lock's file.

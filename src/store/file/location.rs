@@ -37,7 +37,7 @@ impl SeenDirectory {
 
     /// Whether the directory exists.
     pub(crate) fn exists(&self, directory: &Path) -> Result<bool, FileStoreError> {
-        // A directory that cannot be looked at is somewhere.
+        // A directory that cannot be inspected exists.
         if directory.try_exists().unwrap_or(true) {
             self.mark();
             return Ok(true);
@@ -55,7 +55,7 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
     if redact::holds_token(&path.to_string_lossy()) {
         return Err(FileStoreError::PathHoldsToken);
     }
-    refuse_invisible_end(path)?;
+    reject_invisible_end(path)?;
     let text = path.to_string_lossy();
     if let Some((scheme, _)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
         return Err(FileStoreError::PathIsUrl { scheme: scheme.to_owned() });
@@ -71,7 +71,7 @@ pub(crate) fn absolute_path(path: &Path) -> Result<PathBuf, FileStoreError> {
 }
 
 /// A variable from a file with Windows line ends, or a pasted value, would name another, empty store.
-fn refuse_invisible_end(path: &Path) -> Result<(), FileStoreError> {
+fn reject_invisible_end(path: &Path) -> Result<(), FileStoreError> {
     let is_invisible = |last: &char| last.is_whitespace() || redact::is_unprintable(*last);
     match path.to_string_lossy().chars().next_back().filter(is_invisible) {
         Some(character) => Err(FileStoreError::PathEndsInvisibly { character }),
@@ -102,7 +102,7 @@ fn locate(
 
 /// With a relative path the current directory, such as an untrusted repository, would supply the tokens.
 fn require_absolute(variable: &'static str, value: PathBuf) -> Result<PathBuf, FileStoreError> {
-    refuse_invisible_end(&value)?;
+    reject_invisible_end(&value)?;
     if value.is_absolute() {
         return Ok(value);
     }

@@ -41,10 +41,10 @@ pub(crate) fn replace(
         .prefix(&prefix)
         .rand_bytes(TEMPORARY_RANDOM)
         .suffix(TEMPORARY_SUFFIX)
-        // By ourselves, for otherwise the path would be in the error twice.
+        // By a function of our own: the errors of `tempfile` repeat the path.
         .make_in(directory, create_private)
         .map_err(|source| FileStoreError::io("create a temporary file in", directory, source))?;
-    // To the file itself: the wrapper would put the path into its errors, in which it is already.
+    // Written through the file itself: the errors of the wrapper repeat the path too.
     let file = temporary.as_file_mut();
     access::keep(target, file)
         .map_err(|source| FileStoreError::Access { path: target.to_owned(), source })?;

@@ -54,7 +54,7 @@ pub(crate) fn update<T>(
     options.directory.exists(directory)?;
     let lock = StoreLock::acquire(&target, options.timeout, options.on_wait)?;
 
-    // Who edits the file by hand takes no lock. The edit may be a revocation, so it is not overwritten.
+    // An edit by hand takes no lock. It may be a revocation, so it is not overwritten.
     for _ in 0..ATTEMPTS {
         let mut content = read_content(&target, || Ok(target.clone()))?;
         let outcome = change(&mut content.document, UtcDateTime::now())?;

@@ -69,31 +69,31 @@ fn another_version_or_shape_is_an_error() {
             "version twice",
             r#"{"version":1,"version":1,"tokens":[]}"#,
             (1, 24),
-            "a field stands twice",
+            "a field appears twice",
         ),
         (
             "tokens twice",
             r#"{"version":1,"tokens":[],"tokens":[]}"#,
             (1, 37),
-            "a field stands twice",
+            "a field appears twice",
         ),
         (
             "version twice, escaped",
             r#"{"version":1,"vers\u0069on":1,"tokens":[]}"#,
             (1, 29),
-            "a field stands twice",
+            "a field appears twice",
         ),
         (
             "unknown field twice",
             r#"{"version":1,"x":1,"tokens":[],"x":1}"#,
             (1, 34),
-            "a field stands twice",
+            "a field appears twice",
         ),
         (
             "unknown field twice, escaped",
             r#"{"version":1,"x":1,"tokens":[],"\u0078":1}"#,
             (1, 39),
-            "a field stands twice",
+            "a field appears twice",
         ),
     ];
     side_by_side(cases, |(case, content, place, problem)| {

@@ -33,7 +33,7 @@ pub enum FormatProblem {
     #[error("the field `{0}` is missing")]
     Missing(&'static str),
     /// An object has a field twice.
-    #[error("a field stands twice")]
+    #[error("a field appears twice")]
     RepeatedField,
     /// Two tokens have the same id, name or digest.
     #[error("two tokens have the same {0}")]
@@ -51,7 +51,7 @@ pub enum FormatProblem {
     #[error("a permission is read, write or execute")]
     Permission,
     /// A permission is repeated.
-    #[error("a permission stands twice")]
+    #[error("a permission appears twice")]
     RepeatedPermission,
     /// A token has no permission.
     #[error("a token has at least one permission")]
