@@ -126,3 +126,20 @@ fn a_dropped_layer_leaves_nothing_behind() {
     assert_eq!((left.count_current, left.bytes_current), (0, 0));
     drop(kept);
 }
+
+#[test]
+fn closed_streams_leave_nothing_behind() {
+    let guarded = Guarded::new();
+    let service =
+        AuthLayer::new(guarded.store.clone()).layer(service_fn(async |_: Request<Body>| {
+            let endless = futures_util::stream::pending::<Result<&str, Infallible>>();
+            Ok::<_, Infallible>(Response::new(Body::from_stream(endless)))
+        }));
+    let open_and_close = || {
+        let response = service.clone().oneshot(guarded.request()).now_or_never().unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    };
+    let left = measure(|| (0..REQUESTS).for_each(|_| open_and_close()));
+    // The thread that watches them is started once, and frees what is its own.
+    assert!(left.count_current < 20, "{left:?}");
+}
