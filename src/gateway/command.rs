@@ -8,11 +8,11 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Uri};
 use clap::ValueHint;
 
-use crate::FileTokenStore;
 use crate::cli::Exit;
 use crate::gateway::access::Table;
 use crate::gateway::log::{self, LogFormat};
 use crate::gateway::run;
+use crate::{DirectoryError, FileTokenStore, Policy};
 
 /// The command `opencode-auth gateway`, with its arguments, as they were parsed from a command line.
 #[derive(clap::Args)]
@@ -49,6 +49,10 @@ pub struct GatewayCommand {
     /// Open the web page of opencode 2.0 to everybody; its API stays guarded
     #[arg(long)]
     web_page: bool,
+
+    /// A directory that a request may name, with what is under it [default: every one]; may be repeated
+    #[arg(long, value_name = "DIR", value_parser = parse_directory)]
+    directory: Vec<String>,
 
     /// An origin whose pages may use the server; may be repeated
     #[arg(long, value_name = "ORIGIN")]
@@ -116,6 +120,7 @@ impl GatewayCommand {
             store,
             table: self.policy,
             web_page: self.web_page,
+            directories: self.directory,
             origins: self.cors,
         };
         tokio::runtime::Builder::new_multi_thread()
@@ -151,6 +156,10 @@ fn parse_upstream(text: &str) -> Result<Authority, String> {
         }
         _ => Err("it is not a URL such as http://127.0.0.1:4097".to_owned()),
     }
+}
+
+fn parse_directory(text: &str) -> Result<String, DirectoryError> {
+    Policy::by_method().try_directories([text]).map(|_| text.to_owned())
 }
 
 fn is_loopback(authority: &Authority) -> bool {

@@ -52,6 +52,8 @@ pub(super) struct Setup {
     pub(super) store: FileTokenStore,
     pub(super) table: Table,
     pub(super) web_page: bool,
+    /// Those that a request may name; empty for every one.
+    pub(super) directories: Vec<String>,
     pub(super) origins: Vec<HeaderValue>,
 }
 
@@ -72,7 +74,10 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
     if setup.web_page && generation != Generation::Second {
         return Err(format!("--web-page is for opencode 2.0, and this is opencode {version}"));
     }
-    let policy = access::policy(setup.table, generation, setup.web_page);
+    let mut policy = access::policy(setup.table, generation, setup.web_page);
+    if !setup.directories.is_empty() {
+        policy = policy.try_directories(setup.directories).map_err(|error| error.to_string())?;
+    }
 
     let introduction = {
         let store = setup.store.clone();

@@ -11,7 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
@@ -22,6 +23,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How often a client that has an HTTP/2 connection open is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
+
+/// After how long without data the system asks whether a client is still there.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take to finish when the gateway stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -58,7 +62,7 @@ pub(super) async fn serve<S>(
             () = &mut stopped => break,
         };
         // An error means that the client is gone, which its own task will see.
-        let _ = stream.set_nodelay(true);
+        let _ = prepare(&stream);
         let front = Arc::clone(&front);
         let has_request = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&has_request);
@@ -79,6 +83,14 @@ pub(super) async fn serve<S>(
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way and have been cut off");
     }
+}
+
+/// Sends small parts at once, and finds out that a client is gone without a word: its machine sleeps, or its
+/// network is another one. An open stream would hold a connection to the upstream until its token ends.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE / 2);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Gives a connection up that has no request within the limit. hyper-util waits without one for the first
@@ -107,6 +119,19 @@ async fn wait_after(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_whether_a_client_is_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream).unwrap();
+        assert!(stream.nodelay().unwrap());
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE / 2);
+    }
 
     #[tokio::test]
     async fn silent_connection_is_given_up_and_a_slow_one_is_not() {

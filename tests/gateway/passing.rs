@@ -358,3 +358,33 @@ async fn web_page_of_the_first_generation_takes_read_alone() {
         assert_eq!(send(request(gateway.address, "GET", target, "")).await.status, 401, "{target}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_are_those_of_the_option() {
+    let (upstream, _) = stub::first().await;
+    let gateway =
+        Gateway::start_with(upstream, &["--directory=/srv/work", "--directory=/srv/docs"]);
+    let read = basic(&gateway.token("viewer", Permissions::READ));
+    for (target, status) in [
+        ("/config", 200),
+        ("/config?directory=/srv/work/app", 200),
+        ("/config?directory=/srv/docs", 200),
+        ("/config?directory=/srv/workers", 403),
+        ("/config?directory=/tmp", 403),
+        ("/config?directory=/srv/work/../../tmp", 403),
+    ] {
+        let response = send(request(gateway.address, "GET", target, &read)).await;
+        assert_eq!(response.status, status, "{target}");
+    }
+    assert_eq!(gateway.get("/config?directory=/tmp").await.status, 200);
+}
+
+#[test]
+fn a_relative_directory_is_an_error_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = crate::support::command(&directory).arg("--directory=work").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected = "error: invalid value 'work' for '--directory <DIR>': ";
+    assert!(error.starts_with(expected), "{error}");
+}
