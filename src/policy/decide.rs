@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use axum::extract::OriginalUri;
 use axum::http::{Method, Request};
 
-use super::nest::{Paths, suffixes};
+use super::nest::{Nested, Paths, suffixes};
 use super::path::{CanonicalPath, PathPrefix};
 use super::pattern;
 use super::reading::Reading;
@@ -50,11 +50,12 @@ impl<Server> Policy<Server> {
                 }
                 self.read(method, path).into()
             }
-            Paths::Nested { path, original, depth, is_fixed } => {
+            Paths::Nested(nested) => {
+                let Nested { path, original, is_fixed, .. } = nested;
                 if self.is_public(method, path) || (is_fixed && self.is_public(method, original)) {
                     return Decision::PUBLIC;
                 }
-                self.read_nested(method, path, original, depth, is_fixed).into()
+                self.read_nested(method, &nested).into()
             }
             Paths::Changed { path, original, depth } => {
                 let originals = suffixes(original, depth + 1);
@@ -71,14 +72,8 @@ impl<Server> Policy<Server> {
     }
 
     /// What the shortened path and the longer ones require together.
-    fn read_nested(
-        &self,
-        method: &Method,
-        path: &str,
-        original: &str,
-        depth: usize,
-        is_fixed: bool,
-    ) -> Reading<'_> {
+    fn read_nested(&self, method: &Method, nested: &Nested<'_>) -> Reading<'_> {
+        let Nested { path, original, depth, is_fixed } = *nested;
         let shortened = self.read(method, path);
         let longer = suffixes(original, depth).map(|path| self.read(method, path));
         if self.mount.is_none() {

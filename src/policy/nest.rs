@@ -10,23 +10,24 @@ use axum::extract::{NestedPath, OriginalUri};
 use axum::http::Request;
 
 /// The paths of one request.
-#[derive(Clone, Copy)]
 pub(super) enum Paths<'a> {
     /// The path was not changed.
     Sent(&'a str),
     /// `nest` removed the first segments of the original path.
-    Nested {
-        path: &'a str,
-        original: &'a str,
-        /// How many segments `nest` removed.
-        depth: usize,
-        /// Whether the host wrote all of them. In `nest("/{tenant}", ..)` the client chooses one, and
-        /// could choose one that makes the original path a harmless one.
-        is_fixed: bool,
-    },
+    Nested(Nested<'a>),
     /// Something other than `nest` changed the path. Which route runs cannot be told from it: the
     /// router may have matched the path before the change or after it.
     Changed { path: &'a str, original: &'a str, depth: usize },
+}
+
+pub(super) struct Nested<'a> {
+    pub(super) path: &'a str,
+    pub(super) original: &'a str,
+    /// How many segments `nest` removed.
+    pub(super) depth: usize,
+    /// Whether the host wrote all of them. In `nest("/{tenant}", ..)` the client chooses one, and could
+    /// choose one that makes the original path a harmless one.
+    pub(super) is_fixed: bool,
 }
 
 impl<'a> Paths<'a> {
@@ -55,7 +56,7 @@ impl<'a> Paths<'a> {
         let is_explained =
             rest.is_some_and(|rest| rest == path || (rest.is_empty() && path == "/"));
         if is_explained {
-            return Self::Nested { path, original, depth, is_fixed };
+            return Self::Nested(Nested { path, original, depth, is_fixed });
         }
         Self::Changed { path, original, depth }
     }
