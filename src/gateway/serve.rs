@@ -73,7 +73,7 @@ pub(super) async fn serve<S>(
         });
         let connection =
             builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        // A connection fails when its client breaks the protocol or goes away: its own affair.
+        // A connection fails if its client breaks the protocol or goes away. The gateway cannot help that.
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             drop(unless_silent(connection, HEAD_TIMEOUT, &has_request).await);
@@ -93,7 +93,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Gives a connection up that has no request within the limit. hyper-util waits without one for the first
+/// Drops a connection that sends no request within the limit. hyper-util itself has no limit for the first
 /// bytes, which tell it the version of HTTP.
 async fn unless_silent<C: Future>(
     connection: C,

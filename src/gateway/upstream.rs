@@ -137,7 +137,8 @@ impl Upstream {
         answers
     }
 
-    /// A response with status 401 counts: the upstream is there.
+    /// Requests a path with the gateway's credential. `None` if the upstream does not respond within the limit. Any
+    /// status counts, also 401: the upstream is there.
     pub(super) async fn get(&self, path: &'static str) -> Option<Response<Incoming>> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::builder()
