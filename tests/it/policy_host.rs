@@ -54,6 +54,28 @@ fn a_rule_wins_over_table_and_method_and_may_lower_them() {
 }
 
 #[test]
+fn a_rule_replaces_the_operation_with_its_method_and_pattern_in_the_list() {
+    let policy = Policy::opencode()
+        .rule(Method::GET, "/session/{id}", Permissions::NONE) // the table's parameter has another name
+        .rule(Method::GET, "/session/{id}/{*rest}", READ)
+        .rule(Method::PUT, "/session/{id}", WRITE);
+    let operations: Vec<_> = policy.operations().collect();
+    let (table, rules) = operations.split_at(operations.len() - 3);
+    let named = |name| table.iter().any(|operation| operation.name() == name);
+    assert_eq!(table.len(), 284);
+    assert!(!named("session.get") && named("session.update") && named("session.list"));
+    let rules: Vec<_> = rules.iter().map(|rule| (rule.name(), rule.required())).collect();
+    assert_eq!(
+        rules,
+        [
+            ("GET /session/{id}", Permissions::NONE),
+            ("GET /session/{id}/{*rest}", READ),
+            ("PUT /session/{id}", WRITE),
+        ]
+    );
+}
+
+#[test]
 fn a_rule_is_relative_to_the_mount_and_an_interactive_prefix_adds_to_it() {
     let policy = Policy::default()
         .mount("/api/v1")
