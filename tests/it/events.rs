@@ -6,14 +6,17 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::stream;
+use http_body_util::BodyExt as _;
 use opencode_auth::{
     AuthLayer, Expiry, FileTokenStore, MemoryTokenStore, NewToken, Permissions, Policy, StoreError,
     Token,
 };
 use time::{Duration, UtcDateTime};
+use tower::ServiceExt as _;
 
 use crate::marked::{Marks, routes};
-use crate::recorder::{Recorder, take_of_store};
+use crate::recorder::{Recorder, install, take_of_store, take_of_streams};
 use crate::support::store::find;
 use crate::support::{authorized, bearer, request, send, store_with};
 
@@ -87,6 +90,30 @@ async fn an_allowed_request_logs_nothing() {
     assert_eq!(send(&app, request("GET", "/global/health")).await.status, 200);
     let events = recorder.take_own();
     assert!(events.is_empty(), "{events:#?}");
+}
+
+#[tokio::test]
+async fn streams_that_end_with_their_token_are_one_event() {
+    install();
+    let (store, token) = store_with(Permissions::ALL);
+    let endless = || stream::pending::<Result<&str, std::convert::Infallible>>();
+    let app = Router::new()
+        .fallback(move || std::future::ready(Body::from_stream(endless())))
+        .layer(AuthLayer::new(store.clone()));
+    let open = async || {
+        let response = app.clone().oneshot(bearer("GET", "/event", &token)).await.unwrap();
+        response.into_body()
+    };
+    let mut bodies = [open().await, open().await];
+    let id = store.list()[0].id();
+    assert_eq!(take_of_streams(id.as_str()).len(), 0);
+    let _ = store.delete(id.as_str()).unwrap();
+    for body in &mut bodies {
+        assert!(body.frame().await.is_none());
+    }
+    let events = take_of_streams(id.as_str());
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!((&*events[0].level, events[0].field("kind")), ("INFO", Some("token_unknown")));
 }
 
 #[tokio::test]

@@ -179,8 +179,10 @@ fn an_interactive_pattern_protects_the_paths_above_it() {
 
 #[test]
 fn debug_output_of_a_policy_is_short_and_says_which_it_is() {
-    let shown = format!("{:?}", Policy::opencode().mount("/api"));
+    let policy = Policy::opencode().mount("/api").directories(["/srv/x"]);
+    let shown = format!("{policy:?}");
     assert!(shown.contains("OperationTable") && shown.contains("PathPrefix(/api)"), "{shown}");
+    assert!(shown.contains(r#"directories: ["/srv/x"]"#), "{shown}");
     assert!(shown.len() < 400, "{shown}");
 }
 

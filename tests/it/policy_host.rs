@@ -177,12 +177,16 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
         ("?directory=/srv/x/../../etc", None, Some("ambiguous directory")),
         ("?directory=/srv/x/%2e%2e/y", None, Some("ambiguous directory")),
         ("?directory=/srv/x%00", None, Some("ambiguous directory")),
+        ("?directory=/srv/x/a+b", None, Some("ambiguous directory")),
+        ("?directory=/srv/x;y", None, Some("ambiguous directory")),
         ("?directory=/srv/x%5c..", None, Some("ambiguous directory")),
         ("?directory=/srv/x%ff", None, Some("ambiguous directory")),
         ("?directory=/srv//x", None, Some("ambiguous directory")),
         ("?a=b;directory=/tmp", None, Some("ambiguous directory")),
         ("?Directory=/tmp", None, Some("ambiguous directory")),
         ("?directory[]=/tmp", None, Some("ambiguous directory")),
+        ("?%2564irectory=/tmp", None, Some("ambiguous directory")),
+        ("?location=/tmp", None, Some("ambiguous directory")),
     ] {
         let mut request = Request::get(format!("/file{query}"));
         if let Some(header) = header {
@@ -193,6 +197,15 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
         assert_eq!(doubt.as_deref(), expected, "{query} {header:?}");
         let required = if expected.is_some() { ALL } else { READ };
         assert_eq!(decision.requirement, Requirement::Permissions(required), "{query} {header:?}");
+    }
+    // A query of more than 8,192 bytes is not searched.
+    for (length, expected) in [
+        (8192, "operation file.list"),
+        (8193, "ambiguous directory"),
+        (9000, "ambiguous directory"),
+    ] {
+        let request = Request::get(format!("/file?x={}", "a".repeat(length - 2))).body(()).unwrap();
+        assert_eq!(policy.decide(&request).to_string(), expected, "{length}");
     }
     // The query that was sent counts beside the one that is left.
     let mut request = Request::get("/file").body(()).unwrap();

@@ -36,10 +36,19 @@ thread_local! {
 /// The events that name a store, from all threads.
 static OF_STORES: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
 
+/// The events of streams that ended, which come from the thread that watches them.
+static OF_STREAMS: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
+
 /// Takes the recorded events that name this store.
 pub fn take_of_store(path: &Path) -> Vec<Recorded> {
     let path = path.to_str();
     OF_STORES.lock().unwrap().extract_if(.., |event| event.field("store") == path).collect()
+}
+
+/// Takes the recorded events of streams that ended with this token.
+pub fn take_of_streams(token: &str) -> Vec<Recorded> {
+    let is_of_token = |event: &mut Recorded| event.field("token") == Some(token);
+    OF_STREAMS.lock().unwrap().extract_if(.., is_of_token).collect()
 }
 
 /// Installs the subscriber of all threads.
@@ -89,6 +98,9 @@ fn record(metadata: &Metadata<'_>, visit: impl FnOnce(&mut Fields)) {
     };
     if recorded.field("store").is_some() {
         OF_STORES.lock().unwrap().push(recorded.clone());
+    }
+    if recorded.field("message") == Some("open streams ended with their token") {
+        OF_STREAMS.lock().unwrap().push(recorded.clone());
     }
     let Some(recorder) = RECORDER.with_borrow(Clone::clone) else { return };
     recorder.borrow_mut().push(recorded);

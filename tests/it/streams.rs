@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::future::{Future as _, pending};
+use std::future::{Future as _, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -250,6 +250,8 @@ struct Stuck {
     store: MemoryTokenStore,
     hanging: Arc<Mutex<HashSet<[u8; 32]>>>,
     finds: Arc<AtomicUsize>,
+    /// How often a look-up that hangs was polled.
+    polls: Arc<AtomicUsize>,
     /// The look-ups that hang now, and the most that ever did.
     now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
@@ -269,10 +271,12 @@ impl TokenStore for Stuck {
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(now, Ordering::SeqCst);
             let counted = Counted(Arc::clone(&self.now));
-            return Lookup::pending(async move {
-                let _counted = counted;
-                pending().await
-            });
+            let polls = Arc::clone(&self.polls);
+            return Lookup::pending(poll_fn(move |_| {
+                let _counted = &counted;
+                polls.fetch_add(1, Ordering::SeqCst);
+                Poll::Pending
+            }));
         }
         Lookup::pending(async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -323,6 +327,7 @@ async fn a_look_up_that_hangs_is_not_made_again_until_it_is_given_up() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stuck.finds.load(Ordering::SeqCst), finds);
     assert_eq!(stuck.now.load(Ordering::SeqCst), 3);
+    assert_eq!(stuck.polls.load(Ordering::SeqCst), 3, "nothing has woken them");
 
     // What was asked of the store while it was stuck gets no result, also when it is good again.
     stuck.hanging.lock().unwrap().clear();
