@@ -150,14 +150,19 @@ impl TokenRecord {
                     .map_err(|_| NewTokenError::ExpiryInThePast)?,
             ),
         };
-        let record = Self::new(
-            self.id,
-            self.stored_name(),
-            digest,
-            self.permissions,
-            now,
-            expiry.starting_at(now)?,
-        )?;
+        Self::expiring(self.id, self.stored_name(), digest, self.permissions, now, expiry)
+    }
+
+    /// A record whose secret was generated now.
+    fn expiring(
+        id: TokenId,
+        name: Option<&str>,
+        digest: TokenDigest,
+        permissions: Permissions,
+        now: UtcDateTime,
+        expiry: Expiry,
+    ) -> Result<Self, NewTokenError> {
+        let record = Self::new(id, name, digest, permissions, now, expiry.starting_at(now)?)?;
         Ok(if expiry.is_fixed() { record.with_fixed_expiry() } else { record })
     }
 }

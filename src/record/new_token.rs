@@ -74,15 +74,15 @@ impl NewToken {
     pub fn issue(&self, now: UtcDateTime) -> Result<(Token, TokenRecord), NewTokenError> {
         self.name.as_deref().map_or(Ok(()), name::check_new)?;
         let token = Token::generate()?;
-        let record = TokenRecord::new(
+        let record = TokenRecord::expiring(
             TokenId::generate()?,
             self.name.as_deref(),
             token.digest(),
             self.permissions,
             now,
-            self.expiry.starting_at(now)?,
+            self.expiry,
         )?;
-        Ok((token, if self.expiry.is_fixed() { record.with_fixed_expiry() } else { record }))
+        Ok((token, record))
     }
 }
 
