@@ -14,7 +14,6 @@ use crate::store::{
     other_names,
 };
 
-#[cfg(feature = "postgres")]
 const VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
 
 #[cfg(feature = "postgres")]
@@ -126,14 +125,14 @@ impl ChosenStore {
 
     /// Why this store is used and not another one.
     pub(super) fn reason(&self) -> &'static str {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_set = || std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
         match self {
             Self::File(_) => "named by --store",
             #[cfg(feature = "postgres")]
             Self::Postgres { is_default: false, .. } => "named by --store",
             #[cfg(feature = "postgres")]
             Self::Postgres { .. } => "named by OPENCODE_AUTH_TOKENS",
-            Self::Default if is_set("OPENCODE_AUTH_TOKENS") => "named by OPENCODE_AUTH_TOKENS",
+            Self::Default if is_set() => "named by OPENCODE_AUTH_TOKENS",
             Self::Default => "the default; --store or OPENCODE_AUTH_TOKENS names another one",
         }
     }
