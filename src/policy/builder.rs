@@ -19,7 +19,7 @@ impl<Server> Policy<Server> {
     /// as axum compares literal segments.
     ///
     /// A path outside the mount requires all three permissions, so a mistyped mount opens nothing. The
-    /// mount in another spelling, such as `/API/v1`, is [ambiguous](Ambiguity::MountSpelling).
+    /// mount in another spelling, such as `/API/v1`, is [ambiguous](crate::Ambiguity::MountSpelling).
     ///
     /// # Inside `nest`
     ///
@@ -63,7 +63,7 @@ impl<Server> Policy<Server> {
     /// over `{name}`, and `{name}` over `{*rest}`. The path is compared as it was sent. A rule for `GET`
     /// serves `HEAD`.
     ///
-    /// Two things are stronger than a rule. An [ambiguous](Ambiguity) path requires all three permissions.
+    /// Two things are stronger than a rule. An [ambiguous](crate::Ambiguity) path requires all three permissions.
     /// An [interactive](Self::interactive) prefix still adds execute: to lower `/session` of
     /// [`Policy::default`], build on [`Policy::by_method`] instead.
     ///
@@ -112,7 +112,7 @@ impl<Server> Policy<Server> {
     /// Allows requests with this method and path without a token. A public `GET` includes `HEAD`.
     ///
     /// Patterns are written as for [`rule`](Self::rule), but with the mount: what is public often lies
-    /// outside of it. The path is compared byte for byte. An [ambiguous](Ambiguity) path is never public.
+    /// outside of it. The path is compared byte for byte. An [ambiguous](crate::Ambiguity) path is never public.
     /// If a rule matches too, the more specific pattern wins, and the rule if they are equal.
     ///
     /// Inside axum's `nest` the pattern is compared with the path that was sent and with the one that
