@@ -95,6 +95,21 @@ fn a_rule_is_relative_to_the_mount_and_an_interactive_prefix_adds_to_it() {
 }
 
 #[test]
+fn of_a_public_pattern_and_a_rule_the_more_specific_one_decides() {
+    for mount in ["", "/a", "/a/b/c"] {
+        let policy = Policy::by_method()
+            .mount(mount)
+            .public(Method::GET, &format!("{mount}/{{*rest}}"))
+            .public(Method::GET, &format!("{mount}/files/open"))
+            .rule(Method::GET, "/files/{id}", EXECUTE);
+        assert_public(&policy, "GET", &format!("{mount}/other/1"), true);
+        assert_public(&policy, "GET", &format!("{mount}/files/open"), true);
+        let path = format!("{mount}/files/1");
+        assert_decided(&policy, "GET", &path, EXECUTE, "rule GET /files/{id}");
+    }
+}
+
+#[test]
 fn public_patterns_match_as_axum_s_routes() {
     let policy = Policy::opencode()
         .public(Method::GET, "/assets/{*rest}")
