@@ -28,7 +28,8 @@ export CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-64}"
 slow='cli|store::concurrency|store::revocation|store::editing|store::editors|store::mounts|store::races|example_server'
 status=0
 cargo mutants --jobs 1 --timeout 90 --no-shuffle --test-tool nextest \
-    --cargo-arg=--lib --cargo-arg=--test=it --cargo-arg='--config=profile.dev.package."*".opt-level=2' \
+    --cargo-arg=--lib --cargo-arg=--test=allocations --cargo-arg=--test=it \
+    --cargo-arg='--config=profile.dev.package."*".opt-level=2' \
     "$@" -- -E "not test(/^($slow)/)" || status=$?
 
 # Incremental builds can crash the compiler, and a mutant that did not compile counts as one that cannot.
