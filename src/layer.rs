@@ -214,8 +214,8 @@ impl<T, M> AuthLayer<T, M> {
     /// A browser adds Basic credentials by itself, also to requests that another site's page makes. With
     /// [`CredentialSources::basic`] such a request gets a 403 (`cross_origin`), unless its method is `GET`,
     /// `HEAD` or `OPTIONS`, the policy requires no more than read, it asks for no upgrade, and it names no directory
-    /// in its query (opencode loads the plugins of such a directory). Pages of trusted origins are exempt. Credentials that a browser does not
-    /// add by itself are not checked.
+    /// in its query (opencode loads the plugins of such a directory). Pages of trusted origins are exempt.
+    /// Credentials that a browser does not add by itself are not checked.
     ///
     /// ```
     /// use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore};

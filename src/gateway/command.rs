@@ -50,7 +50,8 @@ pub struct GatewayCommand {
     #[arg(long)]
     web_page: bool,
 
-    /// A directory that a request may name, with what is under it [default: every one]; may be repeated
+    /// A directory that requests may name, with what is under it; another one takes all three permissions
+    /// [default: every one]; may be repeated
     #[arg(long, value_name = "DIR", value_parser = parse_directory)]
     directory: Vec<String>,
 

@@ -20,8 +20,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// The headers that a request without a token keeps. Any other header could name a directory, whose plugins opencode
-/// would load, or hold a token that the guard has not looked for, such as a `Referer` with the link of a page.
+/// The headers that a request without a token keeps. Any other header could name a directory, whose plugins
+/// opencode would load, or hold a token that the guard has not looked for, such as a `Referer` with the link of a
+/// page.
 const ANONYMOUS: [HeaderName; 16] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,

@@ -52,7 +52,7 @@ pub(super) struct Setup {
     pub(super) store: FileTokenStore,
     pub(super) table: Table,
     pub(super) web_page: bool,
-    /// Those that a request may name; empty for every one.
+    /// Those that a request may name without all three permissions; empty for every one.
     pub(super) directories: Vec<String>,
     pub(super) origins: Vec<HeaderValue>,
 }

@@ -24,7 +24,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How often a client that has an HTTP/2 connection open is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
-/// After how long without data the system asks whether a client is still there.
+/// After how long without data the system asks whether a client is still there. It does not ask while data is not
+/// acknowledged: then it gives up after its own limit, some 15 minutes on Linux.
 const PROBE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take to finish when the gateway stops.

@@ -12,8 +12,8 @@ use crate::token::TokenDigest;
 #[derive(Debug, Default)]
 pub struct Records(HashMap<TokenDigest, Arc<TokenRecord>, Hashed>);
 
-/// A client cannot choose a digest, so a fast hash serves. It has a random key and reads all 32 bytes, because a
-/// store's file could contain many digests that share their first bytes.
+/// A client cannot choose a digest, so a fast hash is enough. It has a random seed and reads all 32 bytes, because
+/// a store's file could contain many digests that share their first bytes.
 type Hashed = RandomState;
 
 impl Records {
