@@ -314,13 +314,9 @@ impl PostgresTokenStore {
     ///
     /// [`PostgresStoreError`] if the realm cannot be read.
     pub async fn list(&self) -> Result<Vec<TokenRecord>, PostgresStoreError> {
-        let address = &self.database().address;
-        let realm = &*address.realm;
-        let loaded = self
-            .database()
-            .try_hosts(0, |connection| async move { Realm::load(&connection, realm).await })
-            .await;
-        let (_, (_, mut records)) = loaded.map_err(|problem| address.error(problem))?;
+        let realm = &*self.database().address.realm;
+        let load = |connection| async move { Realm::load(&connection, realm).await };
+        let (_, mut records) = self.database().ask(load).await?;
         records.sort_by_key(|record| (record.created_at(), record.id().to_string()));
         Ok(records)
     }
@@ -328,13 +324,10 @@ impl PostgresTokenStore {
     /// The token that was created last.
     #[cfg(feature = "cli")]
     pub(crate) async fn newest(&self) -> Result<Option<TokenRecord>, PostgresStoreError> {
-        let address = &self.database().address;
-        let realm = &*address.realm;
-        let newest = self
-            .database()
-            .try_hosts(0, |connection| async move { rows::newest(&connection, realm).await })
-            .await;
-        newest.map(|(_, newest)| newest).map_err(|problem| address.error(problem))
+        let realm = &*self.database().address.realm;
+        self.database()
+            .ask(|connection| async move { rows::newest(&connection, realm).await })
+            .await
     }
 
     fn database(&self) -> &Database {

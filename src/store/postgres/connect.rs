@@ -39,6 +39,18 @@ impl Database {
         Ok(Self { address, tls })
     }
 
+    /// What the first host says with which `attempt` succeeds.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        attempt: impl Fn(Connection) -> F,
+    ) -> Result<T, PostgresStoreError>
+    where
+        F: Future<Output = Result<T, PostgresProblem>>,
+    {
+        let answered = self.try_hosts(0, attempt).await;
+        answered.map(|(_, answer)| answer).map_err(|problem| self.address.error(problem))
+    }
+
     /// Uses the first host with which `attempt` succeeds, beginning with the one of this number. A host
     /// may be down, or a replica. Returns the number of the host as well.
     pub(crate) async fn try_hosts<T, F>(

@@ -16,13 +16,12 @@ const MAKE_REALM: &str =
 
 pub(crate) async fn init(database: &Database) -> Result<(), PostgresStoreError> {
     let realm = &*database.address.realm;
-    let made = database
-        .try_hosts(0, |connection| async move {
+    database
+        .ask(|connection| async move {
             connection.execute(STATEMENT_TIMEOUT, BEGIN).await?;
             connection.execute(STATEMENT_TIMEOUT, SCHEMA).await?;
             connection.query(STATEMENT_TIMEOUT, MAKE_REALM, &[(&realm, Type::TEXT)]).await?;
             connection.execute(STATEMENT_TIMEOUT, "COMMIT").await
         })
-        .await;
-    made.map(drop).map_err(|problem| database.address.error(problem))
+        .await
 }
