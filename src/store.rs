@@ -21,11 +21,11 @@ pub use self::change::{ChangeError, Created, Deleted, Durability, Rotated};
 pub(crate) use self::clock::Moment;
 #[cfg(fuzzing)]
 pub(crate) use self::file::format;
+#[cfg(feature = "cli")]
+pub(crate) use self::file::{BUILT_WITHOUT_POSTGRES, absolute_path, lock_path, other_names};
 pub use self::file::{
     FileMode, FileStoreError, FileTokenStore, FileTokenStoreOptions, FormatProblem, TrustProblem,
 };
-#[cfg(feature = "cli")]
-pub(crate) use self::file::{absolute_path, lock_path, other_names};
 pub use self::memory::MemoryTokenStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{

@@ -10,8 +10,8 @@ use crate::shell::{escape_path, quote};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresTokenStore;
 use crate::store::{
-    ChangeError, Created, Deleted, Durability, FileTokenStore, Rotated, StoreError, absolute_path,
-    other_names,
+    BUILT_WITHOUT_POSTGRES, ChangeError, Created, Deleted, Durability, FileTokenStore, Rotated,
+    StoreError, absolute_path, other_names,
 };
 
 const VARIABLE: &str = "OPENCODE_AUTH_TOKENS";
@@ -91,8 +91,7 @@ impl ChosenStore {
                 "only a store in PostgreSQL has tables to create; name it with --store \
                  'postgres://USER@HOST/DATABASE?realm=NAME'"
             } else {
-                "this program was built without the feature `postgres` of opencode-auth: build it with \
-                 `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`"
+                BUILT_WITHOUT_POSTGRES
             }
             .to_owned()),
         }

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use time::UtcDateTime;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::error::BUILT_WITHOUT_POSTGRES;
 pub use self::error::{FileMode, FileStoreError, TrustProblem};
 pub use self::format::FormatProblem;
 use self::location::SeenDirectory;

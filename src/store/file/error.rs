@@ -163,16 +163,18 @@ impl From<FileStoreError> for ChangeError {
     }
 }
 
+/// Why a URL of a database cannot be used.
+pub(crate) const BUILT_WITHOUT_POSTGRES: &str = "this program was built without the feature `postgres` of \
+    opencode-auth: build it with `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`";
+
 /// What to add for a URL that another store could use.
-fn hint_for_url(scheme: &str) -> &'static str {
-    match scheme {
-        "postgres" | "postgresql" if cfg!(feature = "postgres") => "; use a `PostgresTokenStore`",
-        "postgres" | "postgresql" => {
-            "; this program was built without the feature `postgres` of opencode-auth: build it with \
-             `--features postgres`, as in `cargo install opencode-auth --features cli,postgres`"
-        }
-        _ => "",
-    }
+fn hint_for_url(scheme: &str) -> String {
+    let hint = match scheme {
+        "postgres" | "postgresql" if cfg!(feature = "postgres") => "use a `PostgresTokenStore`",
+        "postgres" | "postgresql" => BUILT_WITHOUT_POSTGRES,
+        _ => return String::new(),
+    };
+    format!("; {hint}")
 }
 
 /// What to do about an error of the operating system, where its kind is enough to say so.
