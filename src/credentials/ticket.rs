@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -72,8 +72,6 @@ struct Table {
     by_expiry: BTreeSet<(Moment, Digest)>,
     /// The tickets of each token, those that expire first in front.
     by_token: HashMap<Digest, BTreeSet<(Moment, Digest)>>,
-    /// How many tickets each token has.
-    counts: BTreeSet<(usize, Digest)>,
 }
 
 struct Entry {
@@ -157,7 +155,7 @@ impl Table {
         self.remove(&digest);
         let place = (entry.expires, digest);
         self.by_expiry.insert(place);
-        self.change(&entry.token, |tickets| tickets.insert(place));
+        self.by_token.entry(*entry.token.as_bytes()).or_default().insert(place);
         self.entries.insert(digest, entry);
     }
 
@@ -165,31 +163,21 @@ impl Table {
         let entry = self.entries.remove(digest)?;
         let place = (entry.expires, *digest);
         self.by_expiry.remove(&place);
-        self.change(&entry.token, |tickets| tickets.remove(&place));
-        Some(entry)
-    }
-
-    /// Changes the tickets of a token, and counts them again.
-    fn change(
-        &mut self,
-        token: &TokenDigest,
-        change: impl FnOnce(&mut BTreeSet<(Moment, Digest)>) -> bool,
-    ) {
-        let token = *token.as_bytes();
-        let tickets = self.by_token.entry(token).or_default();
-        self.counts.remove(&(tickets.len(), token));
-        change(tickets);
-        if tickets.is_empty() {
-            self.by_token.remove(&token);
-        } else {
-            self.counts.insert((tickets.len(), token));
+        if let hash_map::Entry::Occupied(mut of_token) =
+            self.by_token.entry(*entry.token.as_bytes())
+        {
+            of_token.get_mut().remove(&place);
+            if of_token.get().is_empty() {
+                of_token.remove();
+            }
         }
+        Some(entry)
     }
 
     fn drop_one_too_many(&mut self) {
         if self.entries.len() > MAX_TICKETS
-            && let Some((_, token)) = self.counts.last()
-            && let Some((_, digest)) = self.by_token.get(token).and_then(BTreeSet::first).copied()
+            && let Some(most) = self.by_token.values().max_by_key(|tickets| tickets.len())
+            && let Some((_, digest)) = most.first().copied()
         {
             self.remove(&digest);
         }
@@ -199,7 +187,6 @@ impl Table {
         while let Some((expires, digest)) = self.by_expiry.first().copied()
             && expires <= now
         {
-            self.by_expiry.pop_first();
             self.remove(&digest);
         }
     }
