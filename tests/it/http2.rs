@@ -2,6 +2,7 @@
 //! share a connection, and an extended `CONNECT` opens a WebSocket (RFC 8441). The oracle is the handlers'
 //! marks.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -22,8 +23,9 @@ const NEEDS_ALL: &str =
     r#"Bearer realm="opencode", error="insufficient_scope", scope="read write execute""#;
 
 /// A connection to a server that has announced extended `CONNECT`.
-async fn connect(server: &Server) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(server.address).await.unwrap();
+pub async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let client = client.ready().await.unwrap();
@@ -36,7 +38,7 @@ async fn connect(server: &Server) -> SendRequest<Bytes> {
     client
 }
 
-async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Received {
+pub async fn send(client: &SendRequest<Bytes>, request: Request<()>) -> Received {
     let mut client = client.clone().ready().await.unwrap();
     // A client of a tunnel leaves its side open.
     let ends = request.method() != Method::CONNECT;
@@ -89,7 +91,7 @@ fn tokens(server: &Server) -> impl Iterator<Item = (Permissions, Token)> {
 #[tokio::test]
 async fn an_extended_connect_is_decided_like_any_request() {
     let server = Server::start().await;
-    let client = connect(&server).await;
+    let client = connect(server.address).await;
     let unknown = Token::generate().unwrap();
     let mut rows = vec![
         ("absent".to_owned(), vec![], 401, Some(ABSENT)),
@@ -132,7 +134,7 @@ async fn a_request_requires_what_it_requires_over_http_1() {
     const EXECUTE: Permissions = Permissions::EXECUTE;
     let server = Server::start().await;
     // All of them share one connection, which carries no permission from one to the next.
-    let client = connect(&server).await;
+    let client = connect(server.address).await;
     for (granted, token) in tokens(&server) {
         for (method, path, needed) in [
             ("GET", "/config", READ),
@@ -174,7 +176,7 @@ async fn a_request_requires_what_it_requires_over_http_1() {
 #[tokio::test]
 async fn only_one_good_token_is_credentials() {
     let server = Server::start().await;
-    let client = connect(&server).await;
+    let client = connect(server.address).await;
     let token = server.store.create(NewToken::new()).unwrap().token;
     let (good, secret) = (bearer(&token), token.expose_secret());
     for (case, authorization, status, challenge) in [

@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
+use crate::http2;
 use crate::marked::{Marks, routes};
 use crate::recorder::Recorder;
 use crate::support::{Received, bearer, hexadecimal};
@@ -199,14 +200,7 @@ impl Server {
 
     /// A WebSocket handshake is an extended `CONNECT`.
     async fn http_2(&self, parts: &[Part]) -> Received {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (client, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        let mut client = client.ready().await.unwrap();
-        while !client.is_extended_connect_protocol_enabled() {
-            tokio::task::yield_now().await;
-        }
+        let client = http2::connect(self.address).await;
         let mut request = Request::new(());
         *request.method_mut() = "CONNECT".parse().unwrap();
         *request.uri_mut() = format!("http://h/config{}", query(parts)).parse().unwrap();
@@ -217,15 +211,7 @@ impl Server {
                 request.headers_mut().append(*name, value);
             }
         }
-        let (response, _sending) = client.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(LIMIT, response).await;
-        let (parts, mut incoming) = response.expect("the server hangs").unwrap().into_parts();
-        let mut body = Vec::new();
-        while let Some(Ok(data)) = incoming.data().await {
-            body.extend_from_slice(&data);
-        }
-        let body = String::from_utf8(body).unwrap();
-        Received { status: parts.status, headers: parts.headers, body }
+        http2::send(&client, request).await
     }
 }
 
