@@ -136,18 +136,25 @@ pub fn names_token_in_url(url: &[u8]) -> bool {
     query.split(['?', '&', '#']).any(|part| is_named(part, "auth_token"))
 }
 
+/// The decoded value of a parameter. Otherwise what the query presents: several are `many`.
+fn parameter(query: &str, name: &str, many: Read) -> Result<Vec<u8>, Read> {
+    let parts: Vec<&str> = query.split('&').filter(|part| is_named(part, name)).collect();
+    match &*parts {
+        [] => Err(Read::Absent),
+        [part] => match part.split_once('=').map_or("", |(_, value)| value) {
+            "" => Err(Read::Absent),
+            value => Ok(decoded(value.as_bytes(), false)),
+        },
+        _ => Err(many),
+    }
+}
+
 /// What the parameter `ticket` presents, if the two that are good here are an issued and an adopted one.
 pub fn ticket(query: &str, issued: &str, adopted: &str) -> Read {
-    let parts: Vec<&str> = query.split('&').filter(|part| is_named(part, "ticket")).collect();
-    let value = match &*parts {
-        [] => return Read::Absent,
-        [part] => part.split_once('=').map_or("", |(_, value)| value),
-        _ => return Read::TicketInvalid,
+    let value = match parameter(query, "ticket", Read::TicketInvalid) {
+        Ok(value) => value,
+        Err(read) => return read,
     };
-    if value.is_empty() {
-        return Read::Absent;
-    }
-    let value = decoded(value.as_bytes(), false);
     if value == issued.as_bytes() || value == adopted.as_bytes() {
         return Read::Token(value, "ticket");
     }
@@ -155,16 +162,10 @@ pub fn ticket(query: &str, issued: &str, adopted: &str) -> Read {
 }
 
 pub fn query(query: &str) -> Read {
-    let parts: Vec<&str> = query.split('&').filter(|part| is_named(part, "auth_token")).collect();
-    let value = match &*parts {
-        [] => return Read::Absent,
-        [part] => part.split_once('=').map_or("", |(_, value)| value),
-        _ => return Read::Malformed,
+    let value = match parameter(query, "auth_token", Read::Malformed) {
+        Ok(value) => value,
+        Err(read) => return read,
     };
-    if value.is_empty() {
-        return Read::Absent;
-    }
-    let value = decoded(value.as_bytes(), false);
     if is_token(&value) {
         return Read::Token(value, "query");
     }
