@@ -60,7 +60,7 @@ async fn a_wrong_password_is_an_error_that_does_not_repeat_it() {
     assert!(report.clock_difference.abs() < 1.0, "{report:?}");
     assert!(PostgresTokenStore::report(&cluster.url(&database)).await.unwrap().can_write);
     // Whoever may change the lease may keep deleted tokens alive.
-    cluster.psql(&database, "GRANT UPDATE (lease_ms), UPDATE ON opencode_auth.realms TO server");
+    cluster.psql(&database, "GRANT UPDATE (lease_ms) ON opencode_auth.realms TO server");
     assert!(PostgresTokenStore::report(&url("correct-horse")).await.unwrap().can_write);
 }
 

@@ -51,9 +51,11 @@ const LOOK: &str = "SELECT current_user::text, pg_catalog.current_setting('serve
 
 /// Without the tables there is no privilege on them. Any of these privileges is enough to do harm: a role that
 /// may update `realms` could make a lease longer.
-const MAY_WRITE: &str = "SELECT coalesce(pg_catalog.bool_or(pg_catalog.has_table_privilege( \
-    pg_catalog.to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')), false) \
-    FROM (VALUES ('opencode_auth.tokens'), ('opencode_auth.realms')) tables (name)";
+const MAY_WRITE: &str = "SELECT coalesce(pg_catalog.bool_or( \
+    pg_catalog.has_table_privilege(named, 'INSERT, UPDATE, DELETE, TRUNCATE') \
+    OR pg_catalog.has_any_column_privilege(named, 'INSERT, UPDATE')), false) \
+    FROM (VALUES (pg_catalog.to_regclass('opencode_auth.tokens')), \
+    (pg_catalog.to_regclass('opencode_auth.realms'))) tables (named)";
 
 pub(crate) async fn report(database: &Database) -> Result<PostgresReport, PostgresStoreError> {
     let address = &database.address;
@@ -77,9 +79,10 @@ async fn look(
     let ours = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + round_trip / 2;
 
     let may_write = match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[]).await {
-        Ok(rows) => rows.first().is_some_and(|row| column(row, 0).unwrap_or(false)),
+        Ok(rows) => column(rows.first().ok_or(PostgresProblem::NotInitialized)?, 0)?,
         // A role that may not even look at the schema may not write either.
-        Err(_) => false,
+        Err(PostgresProblem::Statement(_)) => false,
+        Err(problem) => return Err(problem),
     };
     let realm = match Realm::load(connection, &address.realm).await {
         Ok((realm, records)) => {
