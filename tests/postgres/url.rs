@@ -127,7 +127,7 @@ async fn a_client_is_known_by_its_certificate() {
         (with(&certificate, &strangers_key), "the client's certificate cannot be used: "),
         (with(nowhere, &key), "the client's certificate cannot be used: `/nonexistent`: "),
         (with(&certificate, nowhere), "the client's certificate cannot be used: `/nonexistent`: "),
-        (with(&certificate, &server), "no items found"),
+        (with(&certificate, &server), "there is no key in it"),
     ] {
         let error = PostgresTokenStore::open(&wrong).await.unwrap_err().to_string().to_lowercase();
         assert!(error.contains(message), "{error}");

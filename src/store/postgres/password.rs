@@ -25,7 +25,7 @@ pub(crate) fn find(
             None => return Ok(None),
         },
     };
-    match read_private(&path, 0o077) {
+    match read_private(&path, false) {
         Ok(content) => Ok(password_in(&content, [host, &port.to_string(), database, user])),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(None),
         Err(error) => {
@@ -35,17 +35,19 @@ pub(crate) fn find(
     }
 }
 
-/// Reads a file if its mode has none of these bits: nobody else may read a secret, as libpq requires.
-pub(crate) fn read_private(path: &Path, forbidden: u32) -> io::Result<String> {
+/// Reads a file that nobody else can read, as libpq requires. If `root_may_share`, the group may read a file of root's.
+pub(crate) fn read_private(path: &Path, root_may_share: bool) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut file = File::open(path)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::MetadataExt as _;
 
-        let mode = file.metadata()?.permissions().mode() & 0o7777;
+        let metadata = file.metadata()?;
+        let forbidden = if root_may_share && metadata.uid() == 0 { 0o037 } else { 0o077 };
+        let mode = metadata.mode() & 0o7777;
         if mode & forbidden != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -54,7 +56,7 @@ pub(crate) fn read_private(path: &Path, forbidden: u32) -> io::Result<String> {
         }
     }
     #[cfg(not(unix))]
-    let _ = forbidden;
+    let _ = root_may_share;
     let mut content = String::new();
     file.read_to_string(&mut content)?;
     Ok(content)
@@ -119,9 +121,9 @@ mod tests {
         let path = directory.path().join("pgpass");
         fs::write(&path, "*:*:*:*:secret").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = read_private(&path, 0o077).unwrap_err().to_string();
+        let error = read_private(&path, false).unwrap_err().to_string();
         assert_eq!(error, "others can read it (mode 0640); run: chmod 0600");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read_private(&path, 0o077).unwrap(), "*:*:*:*:secret");
+        assert_eq!(read_private(&path, false).unwrap(), "*:*:*:*:secret");
     }
 }

@@ -13,7 +13,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use zeroize::Zeroizing;
@@ -65,35 +65,32 @@ fn trusting(
     Ok(builder.with_root_certificates(roots))
 }
 
-/// The certificate with those that lead to its authority, and its key. Neither error repeats the key.
+/// The certificate with those that lead to its authority, and its key.
 fn client_certificate(
     certificate: &Path,
     key: &Path,
 ) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| in_file(certificate, &error))?;
+        .map_err(|error| in_pem(certificate, error))?;
     if chain.is_empty() {
         return Err(in_file(certificate, &"there is no certificate in it"));
     }
     // libpq lets the group read a key of root's, as in a mounted secret.
-    let forbidden = if is_roots(key) { 0o037 } else { 0o077 };
-    let text = Zeroizing::new(read_private(key, forbidden).map_err(|error| in_file(key, &error))?);
-    let key =
-        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| in_file(key, &error))?;
+    let text = Zeroizing::new(read_private(key, true).map_err(|error| in_file(key, &error))?);
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| in_pem(key, error))?;
     Ok((chain, key))
 }
 
-#[cfg(unix)]
-fn is_roots(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.uid() == 0)
-}
-
-#[cfg(not(unix))]
-fn is_roots(_: &Path) -> bool {
-    false
+/// Repeats nothing of the file, which may contain a key. The parser's errors do.
+fn in_pem(path: &Path, error: pem::Error) -> io::Error {
+    match error {
+        pem::Error::Io(error) => in_file(path, &error),
+        pem::Error::NoItemsFound => {
+            in_file(path, &"there is no key in it, or only an encrypted one")
+        }
+        _ => in_file(path, &"it is not valid PEM"),
+    }
 }
 
 fn in_file(path: &Path, error: &dyn fmt::Display) -> io::Error {
@@ -102,8 +99,8 @@ fn in_file(path: &Path, error: &dyn fmt::Display) -> io::Error {
 
 fn roots_of_file(path: &Path) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| in_file(path, &error))? {
-        let certificate = certificate.map_err(|error| in_file(path, &error))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| in_pem(path, error))? {
+        let certificate = certificate.map_err(|error| in_pem(path, error))?;
         roots.add(certificate).map_err(|error| in_file(path, &error))?;
     }
     if roots.is_empty() {
@@ -210,5 +207,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.0.is_write_vectored()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_about_a_file_repeats_nothing_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = directory.path().join("client.crt");
+        fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        let path = directory.path().join("client.pem");
+        for content in [
+            // Its line breaks were lost, as in a variable.
+            "-----BEGIN PRIVATE KEY----- c2VjcmV0 -----END PRIVATE KEY-",
+            "-----BEGIN PRIVATE KEY-----\nc2Vj*mV0\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN c2VjcmV0-----\n",
+        ] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let expected = format!("`{}`: it is not valid PEM", path.display());
+            // One file may contain the certificate and the key.
+            for error in [
+                client_certificate(&certificate, &path).unwrap_err(),
+                client_certificate(&path, &path).unwrap_err(),
+                roots_of_file(&path).unwrap_err(),
+            ] {
+                assert_eq!(error.to_string(), expected, "{content}");
+                assert_eq!(format!("{error:?}").matches("45, 45").count(), 0, "{error:?}");
+            }
+        }
+        fs::write(
+            &path,
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        )
+        .unwrap();
+        let error = client_certificate(&certificate, &path).unwrap_err().to_string();
+        let expected =
+            format!("`{}`: there is no key in it, or only an encrypted one", path.display());
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn only_root_shares_a_key_with_its_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("client.key");
+        fs::write(&path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        let certificate = directory.path().join("client.crt");
+        fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        let with_mode = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            client_certificate(&certificate, &path).map(drop).map_err(|error| error.to_string())
+        };
+        let others = |mode| {
+            format!("`{}`: others can read it (mode {mode}); run: chmod 0600", path.display())
+        };
+        assert_eq!(with_mode(0o600), Ok(()));
+        assert_eq!(with_mode(0o644), Err(others("0644")));
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(with_mode(0o640), Ok(()));
+            std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        }
+        assert_eq!(with_mode(0o640), Err(others("0640")));
     }
 }
