@@ -15,7 +15,6 @@ use self::rows::Realm;
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::store::change::{ChangeError, Created, Deleted, Durability, Rotated};
 use crate::store::document::Document;
-
 use crate::store::snapshot::{LeasedSnapshot, Refresh, Refreshed};
 use crate::store::{Lookup, TokenStore};
 use crate::token::TokenDigest;
@@ -73,18 +72,21 @@ mod tls;
 /// | parameter | variable | |
 /// |---|---|---|
 /// | `host`, `port`, `user`, `dbname` | `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` | a host that is a path is the directory of a Unix socket |
-/// | `hostaddr` | | the address of the host, in place of a look-up |
+/// | `hostaddr` | | the address of each host, in place of a look-up |
 /// | `password` | `PGPASSWORD` | |
 /// | `passfile` | `PGPASSFILE` | `~/.pgpass` by default; nobody else may read it |
 /// | `sslmode` | `PGSSLMODE` | `verify-full`, the default, or `disable`, the default on loopback and Unix sockets. `require` and `verify-ca` verify as much |
 /// | `sslrootcert` | `PGSSLROOTCERT` | a file with the certificates to trust, or `system`, the default |
 /// | `sslcert`, `sslkey` | `PGSSLCERT`, `PGSSLKEY` | files with the client's certificate and its key; nobody else may read the key |
 /// | `target_session_attrs` | `PGTARGETSESSIONATTRS` | `primary`, `read-write` or `any`, which are the same here |
-/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | in seconds; 2 by default |
+/// | `channel_binding` | `PGCHANNELBINDING` | `disable` or `prefer`, which are the same here |
+/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | in seconds; 2 by default, also in place of 0 and less |
 /// | `application_name` | `PGAPPNAME` | `opencode-auth` by default |
 /// | `keepalives`, `keepalives_idle`, `keepalives_interval`, `keepalives_count`, `tcp_user_timeout`, `options` | | |
 ///
-/// `channel_binding=require` and all other parameters are errors.
+/// All other parameters and values are errors, and so are `PGREQUIREAUTH`, `PGREQUIREPEER`, `PGSSLCRL`,
+/// `PGSSLCRLDIR` and `PGSSLMINPROTOCOLVERSION`: they ask for checks that are not made here. The password file is
+/// read for each connection, and the certificates and the key once, when the store is opened.
 ///
 /// Statements are not prepared and sessions have no state, so PgBouncer may be in between, also in
 /// transaction mode.

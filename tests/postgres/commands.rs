@@ -167,10 +167,24 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
         ("PGSSLCERT", "/c", "`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together"),
         ("PGTARGETSESSIONATTRS", "standby", "PGTARGETSESSIONATTRS) is `primary`"),
         ("PGCONNECT_TIMEOUT", "soon", "PGCONNECT_TIMEOUT is a number of seconds"),
+        ("PGPORT", "1,2", "`port` (or PGPORT) names one port, or one for each host"),
+        ("PGCHANNELBINDING", "require", "`channel_binding=require` is not supported"),
+        ("PGREQUIREAUTH", "scram-sha-256", "the variable PGREQUIREAUTH is not supported"),
+        ("PGREQUIREPEER", "postgres", "the variable PGREQUIREPEER is not supported"),
+        ("PGSSLCRL", "/crl", "the variable PGSSLCRL is not supported"),
+        ("PGSSLCRLDIR", "/crl", "the variable PGSSLCRLDIR is not supported"),
+        ("PGSSLMINPROTOCOLVERSION", "TLSv1.3", "the variable PGSSLMINPROTOCOLVERSION is not"),
     ] {
         let outcome = run(&["list", "--store", &url], &[(variable, value)], "");
         assert_eq!((outcome.code, &*outcome.stdout), (1, ""), "{variable}");
         assert!(outcome.stderr.contains(message), "{variable}: {}", outcome.stderr);
+    }
+    // To libpq these are no limit. Here the limit is the default.
+    for seconds in ["0", "-1"] {
+        done(run(&["list", "--store", &url], &[("PGCONNECT_TIMEOUT", seconds)], ""));
+    }
+    for harmless in [("PGCHANNELBINDING", "prefer"), ("PGSSLCRL", "")] {
+        done(run(&["list", "--store", &url], &[harmless], ""));
     }
     let certificates = [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", missing)];
     let outcome = run(&["list", "--store", &url], &certificates, "");
@@ -183,6 +197,25 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
         "{}",
         outcome.stderr
     );
+}
+
+/// Without the file that it names, the system's certificates would be trusted.
+#[test]
+fn a_variable_that_is_no_text_is_an_error() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    for variable in ["PGSSLROOTCERT", "PGSSLMODE", "PGHOST", "PGUSER", "PGPASSFILE"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_opencode-auth"))
+            .args(["token", "path", "--store", "postgres://"])
+            .env_clear()
+            .env("PGHOST", "db.example.org")
+            .env(variable, std::ffi::OsStr::from_bytes(b"/ca\xff.pem"))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{variable}");
+        assert!(stderr.contains(&format!("{variable} is not UTF-8")), "{variable}: {stderr}");
+    }
 }
 
 #[test]

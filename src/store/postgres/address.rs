@@ -1,14 +1,15 @@
 //! Where the database is: the URL and what it leaves to the environment.
 
 use std::borrow::Cow;
-use std::env;
+use std::env::{self, VarError};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::redact;
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
@@ -17,11 +18,9 @@ use crate::store::postgres::password;
 const DEFAULT_REALM: &str = "default";
 
 /// The parameters that are left to the driver, and what it calls them.
-const OF_DRIVER: [(&str, &str); 10] = [
+const OF_DRIVER: [(&str, &str); 8] = [
     ("application_name", "application_name"),
-    ("channel_binding", "channel_binding"),
     ("connect_timeout", "connect_timeout"),
-    ("hostaddr", "hostaddr"),
     ("keepalives", "keepalives"),
     ("keepalives_count", "keepalives_retries"),
     ("keepalives_idle", "keepalives_idle"),
@@ -59,6 +58,10 @@ const WITHOUT_EFFECT: [&str; 25] = [
     "sslpassword",
     "sslsni",
 ];
+
+/// Variables of libpq that ask for a check that is not made here.
+const UNKEPT: [&str; 5] =
+    ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLMINPROTOCOLVERSION"];
 
 /// What is wrong with a URL.
 type Wrong = Cow<'static, str>;
@@ -202,14 +205,28 @@ impl<'a> Parts<'a> {
                     .into());
             }
         }
+        match self.setting("channel_binding", "PGCHANNELBINDING")?.as_deref() {
+            None | Some("disable" | "prefer") => {}
+            Some("require") => {
+                return Err("`channel_binding=require` is not supported: the certificate is \
+                     verified instead"
+                    .into());
+            }
+            Some(_) => return Err("the parameter `channel_binding` cannot have this value".into()),
+        }
+        for name in UNKEPT {
+            if variable(name)?.is_some() {
+                return Err(format!("the variable {name} is not supported; unset it").into());
+            }
+        }
         let in_authority = self.user.map(decoded).transpose()?;
-        let user = self.take("user")?.or(in_authority).or_else(|| variable("PGUSER"));
+        let user = or_variable(self.take("user")?.or(in_authority), "PGUSER")?;
         let in_authority = self.password.map(decoded).transpose()?;
         let password = self.take("password")?.or(in_authority);
         let password_file = self.setting("passfile", "PGPASSFILE")?.map(Arc::from);
         let in_path = Some(decoded(self.database)?).filter(|database| !database.is_empty());
         let database =
-            self.take("dbname")?.or(in_path).or_else(|| variable("PGDATABASE")).unwrap_or_default();
+            or_variable(self.take("dbname")?.or(in_path), "PGDATABASE")?.unwrap_or_default();
         let hosts = self.hosts()?;
 
         let mut template = self.driver_config()?;
@@ -270,28 +287,25 @@ impl<'a> Parts<'a> {
         let mut config: Config = format!("postgres://?{}", parameters.join("&"))
             .parse()
             .map_err(|_| "the parameters cannot be used together")?;
-        if config.get_channel_binding() == ChannelBinding::Require {
-            return Err(
-                "`channel_binding=require` is not supported: the certificate is verified instead"
-                    .into(),
-            );
-        }
         if config.get_application_name().is_none() {
-            config.application_name(variable("PGAPPNAME").unwrap_or("opencode-auth".to_owned()));
+            config.application_name(variable("PGAPPNAME")?.unwrap_or("opencode-auth".to_owned()));
         }
         if config.get_connect_timeout().is_none()
-            && let Some(seconds) = variable("PGCONNECT_TIMEOUT")
+            && let Some(seconds) = variable("PGCONNECT_TIMEOUT")?
         {
-            let seconds =
+            let seconds: i64 =
                 seconds.parse().map_err(|_| "PGCONNECT_TIMEOUT is a number of seconds")?;
-            config.connect_timeout(Duration::from_secs(seconds));
+            // To libpq, 0 and less is no limit. Here, as in the URL, it is the default.
+            if let Ok(seconds @ 1..) = u64::try_from(seconds) {
+                config.connect_timeout(Duration::from_secs(seconds));
+            }
         }
         Ok(config)
     }
 
     /// A parameter, else the variable that libpq reads for it.
     fn setting(&mut self, name: &str, variable_name: &str) -> Result<Option<String>, Wrong> {
-        Ok(self.take(name)?.or_else(|| variable(variable_name)))
+        or_variable(self.take(name)?, variable_name)
     }
 
     /// Takes a parameter out of the query. The last one counts, as in libpq.
@@ -306,53 +320,71 @@ impl<'a> Parts<'a> {
 
     fn hosts(&mut self) -> Result<Vec<HostAndPort>, Wrong> {
         let (hosts, ports) = (self.take("host")?, self.setting("port", "PGPORT")?);
-        let hosts = hosts.or_else(|| variable("PGHOST").filter(|_| self.hosts.is_empty()));
-        if let Some(hosts) = hosts {
-            let ports: Vec<&str> = ports.iter().flat_map(|ports| ports.split(',')).collect();
-            return hosts
-                .split(',')
-                .enumerate()
-                .map(|(index, host)| {
-                    let port = ports.get(index).or(ports.first()).copied();
-                    HostAndPort::new(host.to_owned(), port)
-                })
-                .collect();
+        let hosts = match hosts {
+            None if self.hosts.is_empty() => variable("PGHOST")?,
+            hosts => hosts,
+        };
+        let hosts: Vec<(String, Option<&str>)> = match &hosts {
+            Some(hosts) => hosts.split(',').map(|host| (host.to_owned(), None)).collect(),
+            None => self.hosts.split(',').map(host_and_port).collect::<Result<_, _>>()?,
+        };
+        let ports: Vec<&str> = ports.iter().flat_map(|ports| ports.split(',')).collect();
+        if ports.len() > 1 && ports.len() != hosts.len() {
+            return Err("`port` (or PGPORT) names one port, or one for each host".into());
         }
-        self.hosts
-            .split(',')
-            .map(|host| {
-                // An IPv6 address is in brackets.
-                let (host, port) = match host
-                    .strip_prefix('[')
-                    .and_then(|host| host.split_once(']'))
-                {
-                    Some((host, "")) => (host, None),
-                    Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(NOT_ENCODED)?)),
-                    None => match host.split_once(':') {
-                        Some((host, port)) => (host, Some(port)),
-                        None => (host, None),
-                    },
-                };
-                HostAndPort::new(decoded(host)?, port.or(ports.as_deref()))
+        let addresses: Vec<IpAddr> = match self.take("hostaddr")? {
+            None => Vec::new(),
+            Some(addresses) => addresses
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<_, _>>()
+                .map_err(|_| "the parameter `hostaddr` cannot have this value")?,
+        };
+        if !addresses.is_empty() && addresses.len() != hosts.len() {
+            return Err("`hostaddr` names one address for each host".into());
+        }
+        hosts
+            .into_iter()
+            .enumerate()
+            .map(|(index, (host, port))| {
+                let port = port.or(ports.get(index).or(ports.first()).copied());
+                HostAndPort::new(host, addresses.get(index).copied(), port)
             })
             .collect()
     }
 }
 
+/// A host of the authority, and its port if it names one.
+fn host_and_port(text: &str) -> Result<(String, Option<&str>), Wrong> {
+    // An IPv6 address is in brackets.
+    let (host, port) = match text.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(NOT_ENCODED)?)),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    Ok((decoded(host)?, port))
+}
+
 struct HostAndPort {
     host: String,
+    /// The address of the host, in place of a look-up.
+    address: Option<IpAddr>,
     port: u16,
 }
 
 impl HostAndPort {
-    fn new(host: String, port: Option<&str>) -> Result<Self, Wrong> {
+    fn new(host: String, address: Option<IpAddr>, port: Option<&str>) -> Result<Self, Wrong> {
         if host.is_empty() {
-            return Err("the URL names no host, and neither does PGHOST; for a Unix socket, name                  its directory: `?host=/run/postgresql`"
+            return Err("the URL names no host, and neither does PGHOST; for a Unix socket, name \
+                 its directory: `?host=/run/postgresql`"
                 .into());
         }
         // What is no number may be a part of a password.
         let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
-        Ok(Self { host, port: port.parse().map_err(|_| NOT_ENCODED)? })
+        Ok(Self { host, address, port: port.parse().map_err(|_| NOT_ENCODED)? })
     }
 
     fn endpoint(
@@ -364,17 +396,12 @@ impl HostAndPort {
         let mut config = template.clone();
         // A path is a Unix socket's directory.
         config.host(&self.host).port(self.port);
+        if let Some(address) = self.address {
+            config.hostaddr(address);
+        }
         let is_socket = !matches!(config.get_hosts(), [Host::Tcp(_)]);
-        let is_loopback = match config.get_hostaddrs() {
-            [] => {
-                self.host == "localhost"
-                    || self
-                        .host
-                        .parse()
-                        .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-            }
-            addresses => addresses.iter().all(std::net::IpAddr::is_loopback),
-        };
+        let address = self.address.or_else(|| self.host.parse().ok());
+        let is_loopback = address.map_or(self.host == "localhost", |address| address.is_loopback());
         // PostgreSQL has no TLS on Unix sockets.
         let is_encrypted = !is_socket && encryption.unwrap_or(!is_loopback);
         config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
@@ -390,8 +417,17 @@ impl HostAndPort {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+fn or_variable(found: Option<String>, name: &str) -> Result<Option<String>, Wrong> {
+    found.map_or_else(|| variable(name), |found| Ok(Some(found)))
+}
+
+fn variable(name: &str) -> Result<Option<String>, Wrong> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        // Without it, other certificates might be trusted.
+        Err(VarError::NotUnicode(_)) => Err(format!("the variable {name} is not UTF-8").into()),
+    }
 }
 
 fn decoded(text: &str) -> Result<String, Wrong> {

@@ -114,6 +114,10 @@ fn a_parameter_that_cannot_be_used_is_named() {
     for (parameters, message) in [
         ("connect_timeout=secret", "the parameter `connect_timeout` cannot have this value"),
         ("hostaddr=secret", "the parameter `hostaddr` cannot have this value"),
+        ("hostaddr=::1,::1", "`hostaddr` names one address for each host"),
+        ("host=a,b&hostaddr=::1", "`hostaddr` names one address for each host"),
+        ("host=a,b,c&port=1,2", "`port` (or PGPORT) names one port, or one for each host"),
+        ("port=1,2", "`port` (or PGPORT) names one port, or one for each host"),
         ("keepalives_count=secret", "the parameter `keepalives_count` cannot have this value"),
         ("sslcrl=/secret", "the parameter `sslcrl` is not supported"),
         ("service=secret", "the parameter `service` is not supported"),
@@ -161,4 +165,30 @@ fn roots_come_from_the_system_or_from_a_file() {
     assert_eq!(parsed("postgres://h/t?sslrootcert=system").root_certificates, None);
     let path = Some(PathBuf::from("/etc/ca.pem"));
     assert_eq!(parsed("postgres://h/t?sslrootcert=/etc/ca.pem").root_certificates, path);
+}
+
+#[test]
+fn each_host_has_its_own_address_and_port() {
+    let address = parsed("postgres:///t?host=a,b&hostaddr=10.0.0.1,127.0.0.1&port=1,2");
+    let of = |endpoint: &Endpoint| {
+        let config = endpoint.config.clone();
+        (config.get_hostaddrs().to_vec(), config.get_ports().to_vec(), endpoint.is_encrypted)
+    };
+    let endpoints: Vec<_> = address.endpoints.iter().map(of).collect();
+    let ip = |text: &str| text.parse().unwrap();
+    assert_eq!(
+        endpoints,
+        [(vec![ip("10.0.0.1")], vec![1], true), (vec![ip("127.0.0.1")], vec![2], false)]
+    );
+    let address = parsed("postgres://a,b:3/t?port=4");
+    assert_eq!(address.endpoints.iter().map(|endpoint| endpoint.port).collect::<Vec<_>>(), [4, 3]);
+}
+
+#[test]
+fn a_url_without_a_host_says_how_to_name_one() {
+    assert_eq!(
+        problem("postgres:///t?host="),
+        "failed to use the token store `postgres://…`: the URL names no host, and neither does PGHOST; for a \
+         Unix socket, name its directory: `?host=/run/postgresql`"
+    );
 }
