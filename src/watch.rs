@@ -31,9 +31,13 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const CONCURRENT: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How many look-ups may be under way, and for how long. The oldest ones beyond that count as "could not tell".
+/// How many look-ups may be under way, and for how long. One that takes longer counts as "could not tell".
 const MAX_PENDING: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a look-up is under way at least if others wait for its place. A shorter time than a slow store takes
+/// would end none of them. This crate's stores take 500 ms at most.
+const CROWDED_PATIENCE: Duration = Duration::from_millis(600);
 
 /// What a stream's token has to be: known, not expired, and granted what the request required.
 #[derive(Clone, Copy, Debug)]
@@ -167,9 +171,7 @@ impl Watch {
             match catch_unwind(AssertUnwindSafe(|| self.store.find(&digest))) {
                 Ok(Lookup::Ready(found)) => self.decide(digest, found),
                 Ok(Lookup::Pending(lookup)) => {
-                    if pending.len() == MAX_PENDING {
-                        pending.remove(0);
-                    }
+                    self.make_room(pending);
                     pending.push(PendingLookup::new(digest, runtime.clone(), lookup));
                     begun += 1;
                 }
@@ -177,11 +179,21 @@ impl Watch {
                 Err(_) => {}
             }
             if begun == CONCURRENT {
-                self.wait(pending, PAUSE, Some(pending.len() - begun));
+                self.wait(pending, PAUSE, Some(pending.len().saturating_sub(begun)));
                 begun = 0;
             }
         }
         true
+    }
+
+    /// Waits for a place for another look-up, and gives the oldest one up if there is none.
+    fn make_room(&self, pending: &mut Vec<PendingLookup>) {
+        let Some(oldest) = pending.first().filter(|_| pending.len() == MAX_PENDING) else { return };
+        let time = CROWDED_PATIENCE.saturating_sub(oldest.began.elapsed());
+        self.wait(pending, time, Some(MAX_PENDING - 1));
+        if pending.len() == MAX_PENDING {
+            pending.remove(0);
+        }
     }
 
     /// Polls look-ups until the time is over, or until only this many are left.

@@ -190,11 +190,11 @@ struct Odd {
     under_way: Arc<AtomicUsize>,
     most_under_way: Arc<AtomicUsize>,
     panics: Arc<AtomicUsize>,
-    late: bool,
+    late: Option<Duration>,
 }
 
 impl Odd {
-    fn new(store: MemoryTokenStore, late: bool) -> Self {
+    fn new(store: MemoryTokenStore, late: Option<Duration>) -> Self {
         Self {
             store,
             finds: Arc::default(),
@@ -215,15 +215,13 @@ impl TokenStore for Odd {
         self.finds.fetch_add(1, Ordering::SeqCst);
         let panics = self.panics.load(Ordering::SeqCst);
         assert!(panics == 0, "the store panics");
-        if !self.late {
-            return self.store.find(digest);
-        }
+        let Some(late) = self.late else { return self.store.find(digest) };
         let (store, under_way, digest) = (self.store.clone(), self.under_way.clone(), *digest);
         let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(count, Ordering::SeqCst);
         Lookup::pending(async move {
             // This needs the timers of the runtime that serves the stream.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(late).await;
             under_way.fetch_sub(1, Ordering::SeqCst);
             let Lookup::Ready(found) = store.find(&digest) else { unreachable!() };
             found
@@ -234,7 +232,7 @@ impl TokenStore for Odd {
 #[tokio::test]
 async fn a_store_that_panics_could_not_tell() {
     let (store, token) = store_with(Permissions::ALL);
-    let odd = Odd::new(store.clone(), false);
+    let odd = Odd::new(store.clone(), None);
     let (app, _) = endless(odd.clone());
     let mut body = open(&app, bearer("GET", "/event", &token)).await;
     odd.panics.store(1, Ordering::SeqCst);
@@ -317,6 +315,34 @@ async fn a_stream_ends_beside_tokens_whose_look_ups_hang() {
     }
 }
 
+/// More of them than may be under way at once.
+#[tokio::test]
+async fn streams_of_many_tokens_end_if_all_look_ups_are_slow() {
+    const LATE: Duration = Duration::from_millis(400);
+    let store = MemoryTokenStore::new();
+    let (app, _) = endless(Odd::new(store.clone(), Some(LATE)));
+    let open = |_| {
+        let token = store.create(NewToken::new()).unwrap().token;
+        let app = app.clone();
+        tokio::spawn(async move { open(&app, bearer("GET", "/event", &token)).await })
+    };
+    let opening: Vec<_> = (0..2_500).map(open).collect();
+    let mut bodies = Vec::new();
+    for body in opening {
+        bodies.push(body.await.unwrap());
+    }
+    let ids: Vec<_> = store.list().iter().map(|record| record.id().to_string()).collect();
+    let _ = store.delete_many(&ids).unwrap();
+    let all = async {
+        for body in &mut bodies {
+            assert!(body.frame().await.is_none());
+        }
+    };
+    // They are looked up 1,024 at a time.
+    let limit = 4 * LATE + SLACK;
+    assert!(tokio::time::timeout(limit, all).await.is_ok(), "a stream did not end");
+}
+
 #[tokio::test]
 async fn a_look_up_that_hangs_is_not_made_again_until_it_is_given_up() {
     let stuck = Stuck::default();
@@ -383,7 +409,7 @@ fn a_look_up_that_hangs_is_given_up_with_its_runtime() {
 #[test]
 fn streams_of_two_runtimes_and_of_none_end() {
     let (store, token) = store_with(Permissions::ALL);
-    let (app, _) = endless(Odd::new(store.clone(), true));
+    let (app, _) = endless(Odd::new(store.clone(), Some(Duration::from_millis(5))));
     let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let second =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -432,7 +458,7 @@ impl std::task::Wake for Unpark {
 #[tokio::test]
 async fn ten_thousand_streams_cost_one_poll_and_no_task() {
     let (store, token) = store_with(Permissions::ALL);
-    let odd = Odd::new(store.clone(), false);
+    let odd = Odd::new(store.clone(), None);
     let (app, dropped) = endless(odd.clone());
     let mut bodies = Vec::new();
     for _ in 0..10_000 {
@@ -463,7 +489,7 @@ async fn ten_thousand_streams_cost_one_poll_and_no_task() {
 #[tokio::test]
 async fn look_ups_are_begun_sixty_four_at_a_time() {
     let store = MemoryTokenStore::new();
-    let odd = Odd::new(store.clone(), true);
+    let odd = Odd::new(store.clone(), Some(Duration::from_millis(5)));
     let (app, _) = endless(odd.clone());
     let mut bodies = Vec::new();
     for _ in 0..300 {
@@ -491,7 +517,7 @@ async fn look_ups_are_begun_sixty_four_at_a_time() {
 async fn a_token_whose_streams_are_closed_is_forgotten() {
     let store = MemoryTokenStore::new();
     let (a, b) = (store.create(NewToken::new()).unwrap(), store.create(NewToken::new()).unwrap());
-    let odd = Odd::new(store, false);
+    let odd = Odd::new(store, None);
     let (app, _) = endless(odd.clone());
     let bodies = (
         open(&app, bearer("GET", "/event", &a.token)).await,
@@ -593,7 +619,7 @@ async fn a_body_of_known_length_is_not_touched() {
     }
     for wrap_body in [false, true] {
         let (store, token) = store_with(Permissions::ALL);
-        let odd = Odd::new(store.clone(), false);
+        let odd = Odd::new(store.clone(), None);
         let dropped = Arc::new(AtomicUsize::new(0));
         let with_header = move || {
             let body = Body::new(Endless::new(&dropped));
