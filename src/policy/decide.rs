@@ -19,15 +19,14 @@ impl<Server> Policy<Server> {
     /// [`directories`](Self::directories), and the body never.
     #[must_use]
     pub fn decide<B>(&self, request: &Request<B>) -> Decision {
-        let decision = self.decide_path(request.method(), Paths::of(request));
+        let decide = || self.decide_path(request.method(), Paths::of(request));
         if self.directories.is_empty() {
-            return decision;
+            return decide();
         }
-        match self.check_directories(request) {
-            Ok(()) => decision,
-            // A doubt about the path came first.
-            Err(_) if decision.doubt().is_some() => decision,
-            Err(doubt) => Reading::doubt(doubt).into(),
+        match (self.check_directories(request), decide()) {
+            // A doubt about the path comes first.
+            (Err(doubt), decision) if decision.doubt().is_none() => Reading::doubt(doubt).into(),
+            (_, decision) => decision,
         }
     }
 
@@ -135,18 +134,19 @@ impl<Server> Policy<Server> {
             }
             None if self.has_public_web_page
                 && interactive.is_none()
-                && is_web_page(method, path) =>
+                && is_web_page(method, &path) =>
             {
                 Reading::new(Permissions::NONE, Rule::Public)
             }
-            None => self.rules.read(method, path),
+            None => self.rules.read(method, &path),
         };
         reading.under(interactive)
     }
 }
 
 impl Rules {
-    fn read<'a>(self, method: &Method, path: CanonicalPath<'_>) -> Reading<'a> {
+    #[inline]
+    fn read<'a>(self, method: &Method, path: &CanonicalPath<'_>) -> Reading<'a> {
         match self {
             Self::Methods => match required_by_method(method) {
                 Some(required) => Reading::new(required, Rule::Method),
@@ -161,7 +161,7 @@ impl Rules {
 }
 
 /// Whether this is a path of opencode 2.0 at which it serves its web page.
-fn is_web_page(method: &Method, path: CanonicalPath<'_>) -> bool {
+fn is_web_page(method: &Method, path: &CanonicalPath<'_>) -> bool {
     static API: LazyLock<[PathPrefix; 3]> =
         LazyLock::new(|| ["/api", "/auth", "/openapi.json"].map(PathPrefix::new));
     matches!(*method, Method::GET | Method::HEAD) && !API.iter().any(|api| path.starts_with(api))

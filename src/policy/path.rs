@@ -67,28 +67,23 @@ pub(crate) struct CanonicalPath<'a> {
 }
 
 impl<'a> CanonicalPath<'a> {
+    #[inline]
     pub(crate) fn read(path: &'a str) -> Result<Self, Ambiguity> {
         if is_plain(path.as_bytes()) {
             return Ok(Self { path, has_escapes: false });
         }
-        if path.len() > LONGEST_DECODED {
-            return Err(Ambiguity::TooLong);
-        }
-        let segments = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
-        // `//` has an empty segment. It is not a root with a slash at the end.
-        let counted = segments.strip_suffix('/').unwrap_or(segments);
-        counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
-        Ok(Self { path, has_escapes: path.contains('%') })
+        let has_escapes = check(path)?;
+        Ok(Self { path, has_escapes })
     }
 
     /// The path as it was sent, with its leading slash. Empty after a prefix that is the whole path.
-    pub(crate) const fn as_sent(self) -> &'a str {
+    pub(crate) const fn as_sent(&self) -> &'a str {
         self.path
     }
 
     /// The rest after the prefix, if the path is the prefix or is under it.
     #[inline]
-    pub(crate) fn strip_prefix(self, prefix: &PathPrefix) -> Option<Self> {
+    pub(crate) fn strip_prefix(&self, prefix: &PathPrefix) -> Option<Self> {
         let path = self.path.as_bytes();
         let rest = if self.has_escapes {
             strip_decoded(path, &prefix.path)?
@@ -100,16 +95,17 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// The rest after these bytes, if they end where a segment ends.
-    pub(crate) fn strip_exactly(self, prefix: &str) -> Option<Self> {
+    pub(crate) fn strip_exactly(&self, prefix: &str) -> Option<Self> {
         self.rest(self.path.strip_prefix(prefix)?)
     }
 
     /// The end of this path, if it begins where a segment ends: `/session` is not a prefix of `/sessions`.
-    fn rest(self, path: &'a str) -> Option<Self> {
-        (path.is_empty() || path.starts_with('/')).then_some(Self { path, ..self })
+    fn rest(&self, path: &'a str) -> Option<Self> {
+        (path.is_empty() || path.starts_with('/')).then_some(Self { path, ..*self })
     }
 
-    pub(crate) fn starts_with(self, prefix: &PathPrefix) -> bool {
+    #[inline]
+    pub(crate) fn starts_with(&self, prefix: &PathPrefix) -> bool {
         self.strip_prefix(prefix).is_some()
     }
 }
@@ -169,6 +165,18 @@ fn is_plain(path: &[u8]) -> bool {
             b'/' => !mem::replace(&mut begins_segment, true),
             _ => false,
         })
+}
+
+/// Checks a path that is not plain. Whether it has escapes.
+fn check(path: &str) -> Result<bool, Ambiguity> {
+    if path.len() > LONGEST_DECODED {
+        return Err(Ambiguity::TooLong);
+    }
+    let segments = path.strip_prefix('/').ok_or(Ambiguity::NoLeadingSlash)?;
+    // `//` has an empty segment. It is not a root with a slash at the end.
+    let counted = segments.strip_suffix('/').unwrap_or(segments);
+    counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
+    Ok(path.contains('%'))
 }
 
 /// The rest of a path after a decoded prefix.

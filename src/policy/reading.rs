@@ -48,6 +48,7 @@ impl<'a> Reading<'a> {
 }
 
 impl From<Reading<'_>> for Decision {
+    #[inline]
     fn from(reading: Reading<'_>) -> Self {
         let Reading { required, rule, interactive } = reading;
         match (interactive, rule) {
