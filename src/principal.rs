@@ -74,6 +74,7 @@ impl Principal {
     }
 
     /// Puts the principal into a request's extensions, where the extractor finds it.
+    #[inline]
     pub(crate) fn attach(self, extensions: &mut Extensions) {
         if extensions.is_empty() {
             extensions.clone_from(&ROOMY);
