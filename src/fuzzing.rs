@@ -3,7 +3,8 @@
 use axum::http::Request;
 
 use crate::carrier::Carrier;
-use crate::credentials::{CredentialSources, Presented};
+use crate::credentials::CredentialSources;
+use crate::decision::Denial;
 use crate::principal::Principal;
 use crate::record::TokenRecord;
 use crate::store::format;
@@ -16,33 +17,22 @@ pub fn rewritten(file: &[u8]) -> Option<(Vec<TokenRecord>, Vec<u8>)> {
     Some((document.records().cloned().collect(), written))
 }
 
-/// What a request presented: nothing, or something malformed, or a token's digest and its carrier.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    #[allow(missing_docs, reason = "they are the ones of the library")]
-    Absent,
-    #[allow(missing_docs, reason = "they are the ones of the library")]
-    Malformed,
-    #[allow(missing_docs, reason = "they are the ones of the library")]
-    TicketInvalid,
-    #[allow(missing_docs, reason = "they are the ones of the library")]
-    Token([u8; 32], Carrier),
-}
-
 /// The digest of a principal's token.
 #[must_use]
 pub fn digest(principal: &Principal) -> [u8; 32] {
     *principal.digest().as_bytes()
 }
 
-/// Takes the credentials out of a request, or leaves them in it.
-pub fn take(sources: &CredentialSources, request: &mut Request<()>, forward: bool) -> Taken {
-    match sources.take(request, forward) {
-        Presented::Absent => Taken::Absent,
-        Presented::Malformed => Taken::Malformed,
-        Presented::TicketInvalid => Taken::TicketInvalid,
-        Presented::Token(credential) => {
-            Taken::Token(*credential.digest.as_bytes(), credential.carrier)
-        }
-    }
+/// Takes the credentials out of a request, or leaves them in it. Returns the token's digest and its carrier.
+///
+/// # Errors
+///
+/// Why the request presented no token.
+pub fn take(
+    sources: &CredentialSources,
+    request: &mut Request<()>,
+    forward: bool,
+) -> Result<([u8; 32], Carrier), Denial> {
+    let credential = sources.take(request, forward)?;
+    Ok((*credential.digest.as_bytes(), credential.carrier))
 }

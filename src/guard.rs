@@ -39,19 +39,15 @@ impl Config {
         &self,
         request: &mut Request<B>,
         required: Permissions,
-    ) -> Result<Credential, Denial> {
-        match self.sources.take(request, self.forward_credentials) {
-            Presented::Absent => Err(Denial::CredentialsAbsent),
-            Presented::Malformed => Err(Denial::CredentialsMalformed),
-            Presented::TicketInvalid => Err(Denial::TicketInvalid),
-            Presented::Token(credential)
-                if credential.carrier.is_ambient()
-                    && self.trusted_origins.is_cross_origin(request, required) =>
-            {
-                Err(Denial::CrossOrigin)
-            }
-            Presented::Token(credential) => Ok(credential),
+    ) -> Presented {
+        let mut presented = self.sources.take(request, self.forward_credentials);
+        if let Ok(credential) = &presented
+            && credential.carrier.is_ambient()
+            && self.trusted_origins.is_cross_origin(request, required)
+        {
+            presented = Err(Denial::CrossOrigin);
         }
+        presented
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use axum::extract::OriginalUri;
 use axum::http::{HeaderName, HeaderValue, Request, Uri};
 use libfuzzer_sys::fuzz_target;
-use opencode_auth::fuzzing::{Taken, digest, take};
-use opencode_auth::{Carrier, CredentialSources, Permissions, Principal, Tickets};
+use opencode_auth::fuzzing::{digest, take};
+use opencode_auth::{Carrier, CredentialSources, Denial, Permissions, Principal, Tickets};
 use sha2::{Digest as _, Sha256};
 
 mod reference;
@@ -132,10 +132,10 @@ fuzz_target!(|data: &[u8]| {
 
     let found = take(&sources, &mut request, forward);
     let expected = match expected {
-        Read::Absent => Taken::Absent,
-        Read::Malformed => Taken::Malformed,
-        Read::TicketInvalid => Taken::TicketInvalid,
-        Read::Token(_, "ticket") => Taken::Token(digest(principal()), Carrier::Ticket),
+        Read::Absent => Err(Denial::CredentialsAbsent),
+        Read::Malformed => Err(Denial::CredentialsMalformed),
+        Read::TicketInvalid => Err(Denial::TicketInvalid),
+        Read::Token(_, "ticket") => Ok((digest(principal()), Carrier::Ticket)),
         Read::Token(text, carrier) => {
             let carrier = match carrier {
                 "bearer" => Carrier::Bearer,
@@ -144,7 +144,7 @@ fuzz_target!(|data: &[u8]| {
                 "query" => Carrier::Query,
                 _ => Carrier::WebSocketProtocol,
             };
-            Taken::Token(Sha256::digest(&text).into(), carrier)
+            Ok((Sha256::digest(&text).into(), carrier))
         }
     };
     assert_eq!(found, expected, "{chosen:#x} {authorization:?} {own:?} {query:?} {protocols:?}");
@@ -205,10 +205,10 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(original.host(), Some("h"));
     }
     // A ticket is good once.
-    if matches!(found, Taken::Token(_, Carrier::Ticket)) {
+    if matches!(found, Ok((_, Carrier::Ticket))) {
         let again = Request::get(format!("{sent_path}?{query_or_empty}")).header("upgrade", "websocket");
         let mut again = again.body(()).unwrap();
         let sources = CredentialSources::bearer().tickets(tickets);
-        assert_eq!(take(&sources, &mut again, false), Taken::TicketInvalid);
+        assert_eq!(take(&sources, &mut again, false), Err(Denial::TicketInvalid));
     }
 });

@@ -5,8 +5,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, decoded_len_estimate};
 use zeroize::Zeroize as _;
 
-use super::presented::{Credential, Presented};
+use super::presented::{self, Credential, Presented};
 use crate::carrier::Carrier;
+use crate::decision::Denial;
 use crate::token::TokenDigest;
 
 /// The longest base64 text that is decoded. It leaves room for a user name of 700 bytes.
@@ -23,20 +24,22 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[inline]
 pub(super) fn read(value: &[u8], accept_basic: bool) -> Presented {
     if let Some(parameter) = strip_scheme(value, *b"Bearer") {
-        return strip_spaces(parameter)
-            .map_or(Presented::Malformed, |token| Presented::token(token, Carrier::Bearer));
+        return strip_spaces(parameter).map_or(Err(Denial::CredentialsMalformed), |token| {
+            presented::token(token, Carrier::Bearer)
+        });
     }
     if accept_basic && let Some(parameter) = strip_scheme(value, *b"Basic") {
-        return strip_spaces(parameter)
-            .map_or(Presented::Malformed, |encoded| user_and_token(encoded, Carrier::Basic));
+        return strip_spaces(parameter).map_or(Err(Denial::CredentialsMalformed), |encoded| {
+            user_and_token(encoded, Carrier::Basic)
+        });
     }
-    Presented::Absent
+    Err(Denial::CredentialsAbsent)
 }
 
 /// Reads `base64(user:token)`: the token is everything after the first colon (RFC 7617 section 2).
 pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
     if encoded.len() > MAX_ENCODED {
-        return Presented::Malformed;
+        return Err(Denial::CredentialsMalformed);
     }
     let mut buffer = [0; MAX_ENCODED];
     // No more than this is written, so no more is wiped.
@@ -48,8 +51,8 @@ pub(super) fn user_and_token(encoded: &[u8], carrier: Carrier) -> Presented {
     });
     buffer.zeroize();
     match digest {
-        Some(digest) => Presented::Token(Credential { digest, carrier, select: None }),
-        None => Presented::Malformed,
+        Some(digest) => Ok(Credential { digest, carrier, select: None }),
+        None => Err(Denial::CredentialsMalformed),
     }
 }
 
@@ -69,5 +72,6 @@ fn strip_spaces(parameter: &[u8]) -> Option<&[u8]> {
 
 /// RFC 9110 section 5.6.2, `tchar`.
 fn is_token_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }

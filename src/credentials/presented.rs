@@ -1,20 +1,11 @@
 use axum::http::{HeaderValue, StatusCode};
 
 use crate::carrier::Carrier;
+use crate::decision::Denial;
 use crate::token::TokenDigest;
 
-/// What a request presented.
-#[derive(Debug)]
-pub(crate) enum Presented {
-    /// No credentials in any of the sources.
-    Absent,
-    /// Something that is not exactly one well-formed token.
-    Malformed,
-    /// A ticket that cannot be redeemed.
-    TicketInvalid,
-    /// A well-formed token. It has not been looked up yet.
-    Token(Credential),
-}
+/// What a request presented: a well-formed token that has not been looked up yet, or why there is none.
+pub(crate) type Presented = Result<Credential, Denial>;
 
 /// A token as a request presented it.
 #[derive(Debug)]
@@ -31,20 +22,20 @@ pub(crate) struct Selection {
     pub(crate) status: StatusCode,
 }
 
-impl Presented {
-    #[inline]
-    pub(super) fn token(text: &[u8], carrier: Carrier) -> Self {
-        match TokenDigest::of_token(text) {
-            Ok(digest) => Self::Token(Credential { digest, carrier, select: None }),
-            Err(_) => Self::Malformed,
-        }
+/// Reads the text of a token.
+#[inline]
+pub(super) fn token(text: &[u8], carrier: Carrier) -> Presented {
+    match TokenDigest::of_token(text) {
+        Ok(digest) => Ok(Credential { digest, carrier, select: None }),
+        Err(_) => Err(Denial::CredentialsMalformed),
     }
+}
 
-    /// What two sources present together.
-    pub(super) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Absent, presented) | (presented, Self::Absent) => presented,
-            _ => Self::Malformed,
-        }
+/// What two sources present together.
+pub(super) fn both(one: Presented, other: Presented) -> Presented {
+    match (one, other) {
+        (Err(Denial::CredentialsAbsent), presented)
+        | (presented, Err(Denial::CredentialsAbsent)) => presented,
+        _ => Err(Denial::CredentialsMalformed),
     }
 }

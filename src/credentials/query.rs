@@ -6,8 +6,9 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroize as _;
 
 use super::authorization::{MAX_ENCODED, user_and_token};
-use super::presented::Presented;
+use super::presented::{self, Presented};
 use crate::carrier::Carrier;
+use crate::decision::Denial;
 
 /// The occurrences of a parameter.
 pub(super) enum Found<'a> {
@@ -44,7 +45,7 @@ pub(super) fn read(value: &str) -> Presented {
     for byte in percent_decode(value.as_bytes()) {
         let Some(place) = buffer.get_mut(length) else {
             buffer.zeroize();
-            return Presented::Malformed;
+            return Err(Denial::CredentialsMalformed);
         };
         *place = byte;
         length += 1;
@@ -57,7 +58,7 @@ pub(super) fn read(value: &str) -> Presented {
 fn read_decoded(value: &[u8]) -> Presented {
     // No base64 of this alphabet contains the `_` of a token.
     if value.contains(&b'_') {
-        return Presented::token(value, Carrier::Query);
+        return presented::token(value, Carrier::Query);
     }
     user_and_token(value, Carrier::Query)
 }

@@ -2,11 +2,12 @@ use axum::extract::OriginalUri;
 use axum::http::header::{AUTHORIZATION, REFERER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
-use super::presented::{Credential, Presented};
+use super::presented::{self, Credential, Presented, both};
 use super::ticket::{self, Tickets};
 use super::upgrade::upgraded;
 use super::{authorization, query, websocket};
 use crate::carrier::Carrier;
+use crate::decision::Denial;
 
 /// The parts of a request that may carry a token.
 ///
@@ -123,62 +124,58 @@ impl CredentialSources {
     /// Reads the credentials of a request. Unless they are to be forwarded, removes them.
     #[inline]
     pub(crate) fn take<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
-        let authorization = self.take_authorization(request.headers_mut(), forward);
         if self.header.is_none()
             && self.query.is_none()
             && self.tickets.is_none()
             && !self.websocket_protocol
         {
-            return authorization;
+            self.take_authorization(request.headers_mut(), forward)
+        } else {
+            self.take_all(request, forward)
         }
-        self.take_others(authorization, request, forward)
     }
 
     #[inline]
     fn take_authorization(&self, headers: &mut HeaderMap, forward: bool) -> Presented {
         match take_header(headers, &AUTHORIZATION, forward) {
-            Values::None => Presented::Absent,
+            Values::None => Err(Denial::CredentialsAbsent),
             // Two readers of a repeated header may each take another value.
-            Values::Many => Presented::Malformed,
+            Values::Many => Err(Denial::CredentialsMalformed),
             Values::One(value) => authorization::read(value.as_bytes(), self.basic),
         }
     }
 
-    fn take_others<B>(
-        &self,
-        authorization: Presented,
-        request: &mut Request<B>,
-        forward: bool,
-    ) -> Presented {
+    fn take_all<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
+        let authorization = self.take_authorization(request.headers_mut(), forward);
         let upgraded = upgraded(request);
-        let header = self.header.as_ref().map_or(Presented::Absent, |name| {
+        let header = self.header.as_ref().map_or(Err(Denial::CredentialsAbsent), |name| {
             match take_header(request.headers_mut(), name, forward) {
-                Values::None => Presented::Absent,
-                Values::Many => Presented::Malformed,
-                Values::One(value) => Presented::token(value.as_bytes(), Carrier::Header),
+                Values::None => Err(Denial::CredentialsAbsent),
+                Values::Many => Err(Denial::CredentialsMalformed),
+                Values::One(value) => presented::token(value.as_bytes(), Carrier::Header),
             }
         });
         let protocol = if self.websocket_protocol {
             websocket::take(request.headers_mut(), upgraded, forward)
         } else {
-            Presented::Absent
+            Err(Denial::CredentialsAbsent)
         };
         let query = self.take_query(request, forward);
         let ticket = match &self.tickets {
             Some(tickets) if upgraded.is_some() => take_ticket(tickets, request, forward),
-            Some(_) | None => Presented::Absent,
+            Some(_) | None => Err(Denial::CredentialsAbsent),
         };
-        match query.and(ticket) {
-            Presented::Absent => authorization.and(header).and(protocol),
+        match both(query, ticket) {
+            Err(Denial::CredentialsAbsent) => both(both(authorization, header), protocol),
             decides_alone => decides_alone,
         }
     }
 
     fn take_query<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
-        let Some(name) = &self.query else { return Presented::Absent };
+        let Some(name) = &self.query else { return Err(Denial::CredentialsAbsent) };
         let presented = match query::find(request.uri().query(), name) {
-            query::Found::Absent => Presented::Absent,
-            query::Found::Many => Presented::Malformed,
+            query::Found::Absent => Err(Denial::CredentialsAbsent),
+            query::Found::Many => Err(Denial::CredentialsMalformed),
             query::Found::One(value) => query::read(value),
         };
         if forward {
@@ -192,7 +189,7 @@ impl CredentialSources {
         match remove_parameter(request, name) {
             Ok(()) => presented,
             // The token would reach the handler.
-            Err(_) => Presented::Malformed,
+            Err(_) => Err(Denial::CredentialsMalformed),
         }
     }
 }
@@ -208,8 +205,8 @@ fn remove_parameter<B>(request: &mut Request<B>, name: &str) -> Result<(), axum:
 
 fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) -> Presented {
     let value = match query::find(request.uri().query(), ticket::PARAMETER) {
-        query::Found::Absent => return Presented::Absent,
-        query::Found::Many => return Presented::TicketInvalid,
+        query::Found::Absent => return Err(Denial::CredentialsAbsent),
+        query::Found::Many => return Err(Denial::TicketInvalid),
         query::Found::One(value) => value,
     };
     // The path that the client sees: `nest` has removed a part of the other one.
@@ -217,12 +214,12 @@ fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) ->
         .extensions()
         .get::<OriginalUri>()
         .map_or(request.uri().path(), |original| original.0.path());
-    let Some(redeemed) = tickets.redeem(value, path) else { return Presented::TicketInvalid };
+    let Some(redeemed) = tickets.redeem(value, path) else { return Err(Denial::TicketInvalid) };
     let is_removed = !redeemed.is_adopted && !forward;
     if is_removed && remove_parameter(request, ticket::PARAMETER).is_err() {
-        return Presented::Malformed;
+        return Err(Denial::CredentialsMalformed);
     }
-    Presented::Token(Credential { digest: redeemed.token, carrier: Carrier::Ticket, select: None })
+    Ok(Credential { digest: redeemed.token, carrier: Carrier::Ticket, select: None })
 }
 
 enum Values {

@@ -3,8 +3,9 @@
 use axum::http::header::{self, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::presented::{Presented, Selection};
+use super::presented::{self, Presented, Selection};
 use crate::carrier::Carrier;
+use crate::decision::Denial;
 
 /// The entry that is followed by one with the token.
 const BEARER: &str = "bearer";
@@ -18,21 +19,21 @@ pub(super) fn take(
     forward: bool,
 ) -> Presented {
     let header::Entry::Occupied(mut entry) = headers.entry(SEC_WEBSOCKET_PROTOCOL) else {
-        return Presented::Absent;
+        return Err(Denial::CredentialsAbsent);
     };
     let lines: Result<Vec<_>, _> = entry.iter().map(HeaderValue::to_str).collect();
     let Ok(lines) = lines else {
         if !forward {
             entry.remove_entry_mult();
         }
-        return Presented::Malformed;
+        return Err(Denial::CredentialsMalformed);
     };
     let offered = lines.join(",");
     let Offered { mut presented, others, select } = read(&offered);
-    if matches!(presented, Presented::Absent) {
+    if matches!(presented, Err(Denial::CredentialsAbsent)) {
         return presented;
     }
-    if let Presented::Token(credential) = &mut presented
+    if let Ok(credential) = &mut presented
         && let Some(status) = upgraded
         && let Ok(protocol) = HeaderValue::from_str(select)
     {
@@ -59,7 +60,7 @@ struct Offered<'a> {
 }
 
 fn read(offered: &str) -> Offered<'_> {
-    let mut presented = Presented::Absent;
+    let mut presented = Err(Denial::CredentialsAbsent);
     let (mut others, mut with_token) = (Vec::new(), "");
     let mut entries = offered.split(',').map(|entry| entry.trim_matches([' ', '\t']));
     while let Some(entry) = entries.next() {
@@ -75,7 +76,10 @@ fn read(offered: &str) -> Offered<'_> {
             }
             continue;
         };
-        presented = presented.and(Presented::token(token.as_bytes(), Carrier::WebSocketProtocol));
+        presented = presented::both(
+            presented,
+            presented::token(token.as_bytes(), Carrier::WebSocketProtocol),
+        );
     }
     let select = match others.first() {
         Some(other) if with_token != BEARER => other,
