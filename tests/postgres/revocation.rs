@@ -128,8 +128,7 @@ async fn no_deletion_is_late_on_any_of_two_servers(way: Way) {
     let store = open(&for_changes.url(&database)).await;
     let began = Instant::now();
     let now = move || u64::try_from(began.elapsed().as_nanos()).unwrap();
-    let (allowed, denied, soon) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let counts = Arc::new([allowed, denied, soon]);
+    let counts: Arc<[AtomicU64; 4]> = Arc::default();
 
     let mut left = deletions;
     while left > 0 {
@@ -174,7 +173,11 @@ async fn no_deletion_is_late_on_any_of_two_servers(way: Way) {
                                     counts[2].fetch_add(1, Ordering::Relaxed);
                                 }
                             }
-                            status => panic!("{status} without a fault"),
+                            // A machine that stands still for half a second looks like a lost database.
+                            503 => {
+                                counts[3].fetch_add(1, Ordering::Relaxed);
+                            }
+                            status => panic!("{status}"),
                         }
                     }
                 })
@@ -202,11 +205,13 @@ async fn no_deletion_is_late_on_any_of_two_servers(way: Way) {
             client.await.unwrap();
         }
     }
-    let [allowed, denied, soon] = &*counts;
+    let [allowed, denied, soon, unknown] =
+        counts.each_ref().map(|count| count.load(Ordering::Relaxed));
     println!(
-        "{deletions} deletions in {:.1} s: {allowed:?} requests allowed, {denied:?} denied, \
-         {soon:?} of them within 10 ms of the return of the deletion; none late",
+        "{deletions} deletions in {:.1} s: {allowed} requests allowed, {denied} denied, \
+         {soon} of them within 10 ms of the return of the deletion; none late; {unknown} could not tell",
         began.elapsed().as_secs_f64()
     );
-    assert!(allowed.load(Ordering::Relaxed) > 0 && denied.load(Ordering::Relaxed) > 0);
+    assert!(allowed > 0 && denied > 0);
+    assert!(unknown <= denied / 1000, "{unknown} requests were answered with a 503");
 }
