@@ -72,10 +72,10 @@ mod tls;
 /// | parameter | variable | |
 /// |---|---|---|
 /// | `host`, `port`, `user`, `dbname` | `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` | a host that is a path is the directory of a Unix socket |
-/// | `hostaddr` | | the address of each host, in place of a look-up |
+/// | `hostaddr` | `PGHOSTADDR` | the address of each host, in place of a look-up |
 /// | `password` | `PGPASSWORD` | |
 /// | `passfile` | `PGPASSFILE` | `~/.pgpass` by default; nobody else may read it |
-/// | `sslmode` | `PGSSLMODE` | `verify-full`, the default, or `disable`, the default on loopback and Unix sockets. `require` and `verify-ca` verify as much |
+/// | `sslmode` | `PGSSLMODE` | `verify-full`, the default, or `disable`, the default on loopback and Unix sockets. `require` and `verify-ca` verify as much. `PGSSLMODE=disable` is an error for a host that is not on this machine |
 /// | `sslrootcert` | `PGSSLROOTCERT` | a file with the certificates to trust, or `system`, the default |
 /// | `sslcert`, `sslkey` | `PGSSLCERT`, `PGSSLKEY` | files with the client's certificate and its key; nobody else may read the key |
 /// | `target_session_attrs` | `PGTARGETSESSIONATTRS` | `primary`, `read-write` or `any`, which are the same here |

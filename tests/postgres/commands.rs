@@ -167,6 +167,7 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
         ("PGSSLCERT", "/c", "`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together"),
         ("PGTARGETSESSIONATTRS", "standby", "PGTARGETSESSIONATTRS) is `primary`"),
         ("PGCONNECT_TIMEOUT", "soon", "PGCONNECT_TIMEOUT is a number of seconds"),
+        ("PGHOSTADDR", "::1,::1", "`hostaddr` (or PGHOSTADDR) names one address for each host"),
         ("PGPORT", "1,2", "`port` (or PGPORT) names one port, or one for each host"),
         ("PGCHANNELBINDING", "require", "`channel_binding=require` is not supported"),
         ("PGREQUIREAUTH", "scram-sha-256", "the variable PGREQUIREAUTH is not supported"),
@@ -186,6 +187,8 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
     for harmless in [("PGCHANNELBINDING", "prefer"), ("PGSSLCRL", "")] {
         done(run(&["list", "--store", &url], &[harmless], ""));
     }
+    let elsewhere = url.replace("127.0.0.1", "db.example.org");
+    done(run(&["list", "--store", &elsewhere], &[("PGHOSTADDR", "127.0.0.1")], ""));
     let certificates = [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", missing)];
     let outcome = run(&["list", "--store", &url], &certificates, "");
     assert!(outcome.stderr.contains("certificates to trust cannot be read"), "{}", outcome.stderr);
@@ -215,6 +218,31 @@ fn a_variable_that_is_no_text_is_an_error() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{variable}");
         assert!(stderr.contains(&format!("{variable} is not UTF-8")), "{variable}: {stderr}");
+    }
+}
+
+#[test]
+fn only_the_url_makes_a_connection_to_another_machine_plain() {
+    let variable = [("PGSSLMODE", "disable")];
+    let path = |url| run(&["path", "--store", url], &variable, "");
+    for url in [
+        "postgres://localhost/t",
+        "postgres:///t?host=/run",
+        "postgres://h/t?hostaddr=127.0.0.1",
+        "postgres://h/t?sslmode=disable",
+    ] {
+        done(path(url));
+    }
+    for url in
+        ["postgres://h/t", "postgres://localhost,h/t", "postgres://localhost/t?hostaddr=10.0.0.1"]
+    {
+        let outcome = path(url);
+        assert_eq!((outcome.code, &*outcome.stdout), (1, ""), "{url}");
+        assert!(
+            outcome.stderr.contains("write `sslmode=disable` in the URL"),
+            "{}",
+            outcome.stderr
+        );
     }
 }
 

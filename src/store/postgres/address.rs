@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 
 use crate::redact;
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
@@ -182,7 +182,9 @@ impl<'a> Parts<'a> {
         let root_certificates =
             self.setting("sslrootcert", "PGSSLROOTCERT")?.filter(|path| path != "system");
         let client_certificate = self.client_certificate()?;
-        let encryption = match self.setting("sslmode", "PGSSLMODE")?.as_deref() {
+        let mode_in_url = self.take("sslmode")?;
+        let is_mode_in_url = mode_in_url.is_some();
+        let encryption = match or_variable(mode_in_url, "PGSSLMODE")?.as_deref() {
             // A certificate is sent over TLS or not at all.
             None => client_certificate.is_some().then_some(true),
             Some("disable") => Some(false),
@@ -228,6 +230,13 @@ impl<'a> Parts<'a> {
         let database =
             or_variable(self.take("dbname")?.or(in_path), "PGDATABASE")?.unwrap_or_default();
         let hosts = self.hosts()?;
+        // A variable may have been set for another program.
+        if encryption == Some(false) && !is_mode_in_url && !hosts.iter().all(HostAndPort::is_local)
+        {
+            return Err("PGSSLMODE=disable counts on loopback and Unix sockets only; for another \
+                 machine, write `sslmode=disable` in the URL"
+                .into());
+        }
 
         let mut template = self.driver_config()?;
         if let Some(user) = &user {
@@ -332,16 +341,16 @@ impl<'a> Parts<'a> {
         if ports.len() > 1 && ports.len() != hosts.len() {
             return Err("`port` (or PGPORT) names one port, or one for each host".into());
         }
-        let addresses: Vec<IpAddr> = match self.take("hostaddr")? {
+        let addresses: Vec<IpAddr> = match self.setting("hostaddr", "PGHOSTADDR")? {
             None => Vec::new(),
             Some(addresses) => addresses
                 .split(',')
                 .map(str::parse)
                 .collect::<Result<_, _>>()
-                .map_err(|_| "the parameter `hostaddr` cannot have this value")?,
+                .map_err(|_| "`hostaddr` (or PGHOSTADDR) cannot have this value")?,
         };
         if !addresses.is_empty() && addresses.len() != hosts.len() {
-            return Err("`hostaddr` names one address for each host".into());
+            return Err("`hostaddr` (or PGHOSTADDR) names one address for each host".into());
         }
         hosts
             .into_iter()
@@ -382,6 +391,10 @@ impl HostAndPort {
                  its directory: `?host=/run/postgresql`"
                 .into());
         }
+        // The driver would connect to the address, without TLS.
+        if address.is_some() && host.starts_with('/') {
+            return Err("a Unix socket has no `hostaddr` (or PGHOSTADDR)".into());
+        }
         // What is no number may be a part of a password.
         let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
         Ok(Self { host, address, port: port.parse().map_err(|_| NOT_ENCODED)? })
@@ -394,18 +407,26 @@ impl HostAndPort {
         password_file: Option<Arc<str>>,
     ) -> Endpoint {
         let mut config = template.clone();
-        // A path is a Unix socket's directory.
         config.host(&self.host).port(self.port);
         if let Some(address) = self.address {
             config.hostaddr(address);
         }
-        let is_socket = !matches!(config.get_hosts(), [Host::Tcp(_)]);
-        let address = self.address.or_else(|| self.host.parse().ok());
-        let is_loopback = address.map_or(self.host == "localhost", |address| address.is_loopback());
         // PostgreSQL has no TLS on Unix sockets.
-        let is_encrypted = !is_socket && encryption.unwrap_or(!is_loopback);
+        let is_encrypted = !self.is_socket() && encryption.unwrap_or(!self.is_local());
         config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
         Endpoint { config, host: self.host, port: self.port, password_file, is_encrypted }
+    }
+
+    /// Whether no other machine can read a plain connection.
+    fn is_local(&self) -> bool {
+        let address = self.address.or_else(|| self.host.parse().ok());
+        self.is_socket()
+            || address.map_or(self.host == "localhost", |address| address.is_loopback())
+    }
+
+    /// A path is a Unix socket's directory.
+    fn is_socket(&self) -> bool {
+        cfg!(unix) && self.host.starts_with('/')
     }
 
     fn shown(&self) -> String {

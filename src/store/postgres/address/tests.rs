@@ -113,9 +113,10 @@ fn a_parameter_that_cannot_be_used_is_named() {
     let url = "postgres://u:secret@h/t?";
     for (parameters, message) in [
         ("connect_timeout=secret", "the parameter `connect_timeout` cannot have this value"),
-        ("hostaddr=secret", "the parameter `hostaddr` cannot have this value"),
-        ("hostaddr=::1,::1", "`hostaddr` names one address for each host"),
-        ("host=a,b&hostaddr=::1", "`hostaddr` names one address for each host"),
+        ("hostaddr=secret", "`hostaddr` (or PGHOSTADDR) cannot have this value"),
+        ("hostaddr=::1,::1", "`hostaddr` (or PGHOSTADDR) names one address for each host"),
+        ("host=/run&hostaddr=10.0.0.1", "a Unix socket has no `hostaddr` (or PGHOSTADDR)"),
+        ("host=a,b&hostaddr=::1", "`hostaddr` (or PGHOSTADDR) names one address for each host"),
         ("host=a,b,c&port=1,2", "`port` (or PGPORT) names one port, or one for each host"),
         ("port=1,2", "`port` (or PGPORT) names one port, or one for each host"),
         ("keepalives_count=secret", "the parameter `keepalives_count` cannot have this value"),
