@@ -207,7 +207,7 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
 fn a_variable_that_is_no_text_is_an_error() {
     use std::os::unix::ffi::OsStrExt as _;
 
-    for variable in ["PGSSLROOTCERT", "PGSSLMODE", "PGHOST", "PGUSER", "PGPASSFILE"] {
+    for variable in ["PGSSLROOTCERT", "PGSSLMODE", "PGHOST", "PGUSER", "PGPASSWORD", "PGPASSFILE"] {
         let output = Command::new(env!("CARGO_BIN_EXE_opencode-auth"))
             .args(["token", "path", "--store", "postgres://"])
             .env_clear()

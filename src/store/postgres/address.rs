@@ -224,7 +224,7 @@ impl<'a> Parts<'a> {
         let in_authority = self.user.map(decoded).transpose()?;
         let user = or_variable(self.take("user")?.or(in_authority), "PGUSER")?;
         let in_authority = self.password.map(decoded).transpose()?;
-        let password = self.take("password")?.or(in_authority);
+        let password = or_variable(self.take("password")?.or(in_authority), "PGPASSWORD")?;
         let password_file = self.setting("passfile", "PGPASSFILE")?.map(Arc::from);
         let in_path = Some(decoded(self.database)?).filter(|database| !database.is_empty());
         let database =

@@ -1,6 +1,5 @@
-//! The password that a URL leaves out: `PGPASSWORD`, else a password file, `~/.pgpass` if none is named.
+//! The password that the URL and `PGPASSWORD` leave out: a password file, `~/.pgpass` if none is named.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -15,9 +14,6 @@ pub(crate) fn find(
     database: &str,
     user: &str,
 ) -> Result<Option<String>, PostgresProblem> {
-    if let Some(password) = env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()) {
-        return Ok(Some(password));
-    }
     let (path, is_named) = match file {
         Some(path) => (PathBuf::from(path), true),
         None => match dirs::home_dir() {
