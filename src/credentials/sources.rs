@@ -35,8 +35,9 @@ use crate::decision::Denial;
 /// # Exactly one
 ///
 /// A request presents exactly one token. Two, in whichever sources, are malformed and get a 401. The
-/// exception is the query: if its parameter is there, it alone decides, because a browser adds the Basic
-/// credentials that it remembers to a link with another token. An empty parameter counts as absent.
+/// exception is the query: if its parameter or a ticket is there, that alone decides, because a browser adds the
+/// Basic credentials that it remembers to a link with another token. The parameter beside a ticket is malformed.
+/// An empty one counts as absent.
 ///
 /// # Removal
 ///
@@ -178,13 +179,18 @@ impl CredentialSources {
             query::Found::Many => Err(Denial::CredentialsMalformed),
             query::Found::One(value) => query::read(value),
         };
+        // A page that was opened by a link names the link in the `Referer` of its own requests.
+        if let header::Entry::Occupied(mut referers) = request.headers_mut().entry(REFERER)
+            && referers.iter().any(|referer| query::is_in_referer(referer.as_bytes(), name))
+        {
+            if forward {
+                referers.iter_mut().for_each(|referer| referer.set_sensitive(true));
+            } else {
+                referers.remove_entry_mult();
+            }
+        }
         if forward {
             return presented;
-        }
-        // A page that was opened by a link names the link in the `Referer` of its own requests.
-        let mut referers = request.headers().get_all(REFERER).iter();
-        if referers.any(|referer| query::is_in_referer(referer.as_bytes(), name)) {
-            request.headers_mut().remove(REFERER);
         }
         match remove_parameter(request, name) {
             Ok(()) => presented,

@@ -12,7 +12,7 @@ const BEARER: &str = "bearer";
 /// What the one entry with the token starts with.
 const PREFIX: &str = "opencode.bearer.";
 
-/// Reads the token among the subprotocols. Unless it is to be forwarded, removes its entries.
+/// Reads the token among the subprotocols. Removes its entries, or marks all as sensitive if it is to be forwarded.
 pub(super) fn take(
     headers: &mut HeaderMap,
     upgraded: Option<StatusCode>,
@@ -21,6 +21,9 @@ pub(super) fn take(
     let header::Entry::Occupied(mut entry) = headers.entry(SEC_WEBSOCKET_PROTOCOL) else {
         return Err(Denial::CredentialsAbsent);
     };
+    if forward {
+        entry.iter_mut().for_each(|value| value.set_sensitive(true));
+    }
     let lines: Result<Vec<_>, _> = entry.iter().map(HeaderValue::to_str).collect();
     let Ok(lines) = lines else {
         if !forward {
@@ -40,8 +43,9 @@ pub(super) fn take(
         credential.select = Some(Box::new(Selection { protocol, status }));
     }
     if forward {
-        entry.iter_mut().for_each(|value| value.set_sensitive(true));
-    } else if let Ok(others) = HeaderValue::from_str(&others.join(", "))
+        return presented;
+    }
+    if let Ok(others) = HeaderValue::from_str(&others.join(", "))
         && !others.is_empty()
     {
         entry.insert(others);

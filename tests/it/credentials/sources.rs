@@ -445,6 +445,16 @@ async fn forwarded_credentials_stay_where_they_were_and_are_sensitive() {
     let uri = format!("/in/config?a=1&auth_token={token}");
     let response = send(&app, request(&uri, &[])).await;
     assert_eq!(response.body, format!("Query\n{}\n{uri}\n", &uri[3..]));
+    // The query decides alone, and the handler gets the other places as well.
+    for (name, value) in [
+        ("authorization", "Bearer other".to_owned()),
+        ("sec-websocket-protocol", format!("bearer, {token}, \u{e9}")),
+        ("referer", format!("http://h/page?auth_token={token}")),
+    ] {
+        let response = send(&app, request(&uri, &[(name, value.clone())])).await;
+        let expected = format!("Query\n{}\n{uri}\n{name}: {value} (sensitive)\n", &uri[3..]);
+        assert_eq!(response.body, expected);
+    }
 }
 
 #[tokio::test]
