@@ -168,7 +168,6 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
         ("PGTARGETSESSIONATTRS", "standby", "PGTARGETSESSIONATTRS) is `primary`"),
         ("PGCONNECT_TIMEOUT", "soon", "PGCONNECT_TIMEOUT is a number of seconds"),
         ("PGHOSTADDR", "::1,::1", "`hostaddr` (or PGHOSTADDR) names one address for each host"),
-        ("PGPORT", "1,2", "`port` (or PGPORT) names one port, or one for each host"),
         ("PGCHANNELBINDING", "require", "`channel_binding=require` is not supported"),
         ("PGREQUIREAUTH", "scram-sha-256", "the variable PGREQUIREAUTH is not supported"),
         ("PGREQUIREPEER", "postgres", "the variable PGREQUIREPEER is not supported"),
@@ -180,6 +179,8 @@ async fn the_variables_of_libpq_say_what_the_url_leaves_out() {
         assert_eq!((outcome.code, &*outcome.stdout), (1, ""), "{variable}");
         assert!(outcome.stderr.contains(message), "{variable}: {}", outcome.stderr);
     }
+    let outcome = run(&["list", "--store", "postgres://127.0.0.1/d"], &[("PGPORT", "1,2")], "");
+    assert!(outcome.stderr.contains("(or PGPORT) names one port"), "{}", outcome.stderr);
     // To libpq these are no limit. Here the limit is the default.
     for seconds in ["0", "-1"] {
         done(run(&["list", "--store", &url], &[("PGCONNECT_TIMEOUT", seconds)], ""));

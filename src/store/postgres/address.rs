@@ -328,16 +328,20 @@ impl<'a> Parts<'a> {
     }
 
     fn hosts(&mut self) -> Result<Vec<HostAndPort>, Wrong> {
-        let (hosts, ports) = (self.take("host")?, self.setting("port", "PGPORT")?);
-        let hosts = match hosts {
-            None if self.hosts.is_empty() => variable("PGHOST")?,
-            hosts => hosts,
+        let in_authority: Vec<(String, &str)> =
+            self.hosts.split(',').map(host_and_port).collect::<Result<_, _>>()?;
+        let (hosts, ports): (Vec<_>, Vec<_>) = in_authority.into_iter().unzip();
+        let split = |hosts: &str| hosts.split(',').map(str::to_owned).collect();
+        // As in libpq, `port` replaces all ports of the authority, and those also count for the hosts of `host`.
+        let in_authority = Some(ports.join(",")).filter(|ports| !ports.is_empty());
+        let ports = self.take("port")?.or(in_authority);
+        let ports = or_variable(ports, "PGPORT")?.unwrap_or_default();
+        let ports: Vec<&str> = ports.split(',').collect();
+        let hosts: Vec<String> = match self.take("host")? {
+            Some(hosts) => split(&hosts),
+            None if self.hosts.is_empty() => split(&variable("PGHOST")?.unwrap_or_default()),
+            None => hosts,
         };
-        let hosts: Vec<(String, Option<&str>)> = match &hosts {
-            Some(hosts) => hosts.split(',').map(|host| (host.to_owned(), None)).collect(),
-            None => self.hosts.split(',').map(host_and_port).collect::<Result<_, _>>()?,
-        };
-        let ports: Vec<&str> = ports.iter().flat_map(|ports| ports.split(',')).collect();
         if ports.len() > 1 && ports.len() != hosts.len() {
             return Err("`port` (or PGPORT) names one port, or one for each host".into());
         }
@@ -355,24 +359,21 @@ impl<'a> Parts<'a> {
         hosts
             .into_iter()
             .enumerate()
-            .map(|(index, (host, port))| {
-                let port = port.or(ports.get(index).or(ports.first()).copied());
+            .map(|(index, host)| {
+                let port = ports.get(index).or(ports.first()).copied().unwrap_or_default();
                 HostAndPort::new(host, addresses.get(index).copied(), port)
             })
             .collect()
     }
 }
 
-/// A host of the authority, and its port if it names one.
-fn host_and_port(text: &str) -> Result<(String, Option<&str>), Wrong> {
+/// A host of the authority, and its port, which may be empty.
+fn host_and_port(text: &str) -> Result<(String, &str), Wrong> {
     // An IPv6 address is in brackets.
     let (host, port) = match text.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(NOT_ENCODED)?)),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
+        Some((host, "")) => (host, ""),
+        Some((host, port)) => (host, port.strip_prefix(':').ok_or(NOT_ENCODED)?),
+        None => text.split_once(':').unwrap_or((text, "")),
     };
     Ok((decoded(host)?, port))
 }
@@ -385,7 +386,7 @@ struct HostAndPort {
 }
 
 impl HostAndPort {
-    fn new(host: String, address: Option<IpAddr>, port: Option<&str>) -> Result<Self, Wrong> {
+    fn new(host: String, address: Option<IpAddr>, port: &str) -> Result<Self, Wrong> {
         if host.is_empty() {
             return Err("the URL names no host, and neither does PGHOST; for a Unix socket, name \
                  its directory: `?host=/run/postgresql`"
@@ -396,7 +397,7 @@ impl HostAndPort {
             return Err("a Unix socket has no `hostaddr` (or PGHOSTADDR)".into());
         }
         // What is no number may be a part of a password.
-        let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
+        let port = if port.is_empty() { "5432" } else { port };
         Ok(Self { host, address, port: port.parse().map_err(|_| NOT_ENCODED)? })
     }
 

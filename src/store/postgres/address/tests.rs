@@ -181,8 +181,17 @@ fn each_host_has_its_own_address_and_port() {
         endpoints,
         [(vec![ip("10.0.0.1")], vec![1], true), (vec![ip("127.0.0.1")], vec![2], false)]
     );
-    let address = parsed("postgres://a,b:3/t?port=4");
-    assert_eq!(address.endpoints.iter().map(|endpoint| endpoint.port).collect::<Vec<_>>(), [4, 3]);
+    // As `psql` does it.
+    for (url, ports) in [
+        ("postgres://a:1/t?port=2", &[2][..]),
+        ("postgres://a,b:3/t?port=4", &[4, 4]),
+        ("postgres://a:5/t?host=b", &[5]),
+        ("postgres://a:1,b/t", &[1, 5432]),
+        ("postgres://a:1/t?port=", &[5432]),
+    ] {
+        let endpoints = parsed(url).endpoints;
+        assert_eq!(endpoints.iter().map(|host| host.port).collect::<Vec<_>>(), ports, "{url}");
+    }
 }
 
 #[test]
