@@ -88,7 +88,11 @@ use crate::token::TokenDigest;
 /// # }
 /// ```
 pub trait TokenStore {
-    /// Finds the record with this digest. Called once for each request with a well-formed token.
+    /// Finds the record with this digest. It must not block: a result that has to be waited for is a
+    /// [`Lookup::pending`].
+    ///
+    /// It is called for each request with a well-formed token, again for each part of a request's body, and ten
+    /// times a second for each token with an open stream.
     fn find(&self, digest: &TokenDigest) -> Lookup;
 }
 

@@ -94,7 +94,8 @@ impl CredentialSources {
     ///
     /// A browser closes the connection if the server selects none of the protocols that it offered. If the
     /// handler selects none, the layer selects `bearer`. For the one-entry form it selects the first of the
-    /// other entries, and the entry with the token only if there is no other.
+    /// other entries, and the entry with the token only if there is no other. The response to a denied
+    /// handshake is an ordinary one: 401, 403 or 503.
     pub fn websocket_protocol(mut self) -> Self {
         self.websocket_protocol = true;
         self

@@ -58,7 +58,8 @@ mod tls;
 /// An allowed request never waits for the network while polls succeed: the realm's version is polled four
 /// times within a lease, and the tokens are loaded when it changes. A request that finds no fresh snapshot
 /// waits for the poll under way, for 500 ms at most. Then the store cannot tell, and the response is 503.
-/// Without a request for 30 s no polls are sent, and the next request waits for one round trip.
+/// Without a request for 30 s no polls are sent, and the next request waits for one round trip. The lease goes on
+/// while the machine is suspended.
 ///
 /// The store also cannot tell if the database is a replica, if the realm is unknown or has an unknown
 /// format, if a row is no token, and if the realm's version went back, as after the restore of an older dump.
