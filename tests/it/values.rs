@@ -454,6 +454,10 @@ fn debug_of_an_error_begins_with_its_sentence() {
              [Unknown]",
         ),
         (
+            format!("{:?}", "x".parse::<Token>().map(drop).unwrap_err()),
+            "not a token: it was mistyped, truncated, or made by another program [ParseTokenError]",
+        ),
+        (
             format!("{:?}", "x".parse::<TokenId>().unwrap_err()),
             "not a token id: it has 12 lower-case hexadecimal characters [ParseTokenIdError]",
         ),
