@@ -62,6 +62,11 @@ async fn a_wrong_password_is_an_error_that_does_not_repeat_it() {
     // Whoever may change the lease may keep deleted tokens alive.
     cluster.psql(&database, "GRANT UPDATE (lease_ms) ON opencode_auth.realms TO server");
     assert!(PostgresTokenStore::report(&url("correct-horse")).await.unwrap().can_write);
+    // Whoever may not look at the schema may not write, and nothing else is known.
+    cluster.psql(&database, "REVOKE USAGE ON SCHEMA opencode_auth FROM server");
+    let report = PostgresTokenStore::report(&url("correct-horse")).await.unwrap();
+    assert!(!report.can_write);
+    assert!(report.realm.unwrap_err().to_string().contains("permission denied"));
 }
 
 /// Makes a certificate and its key in the cluster's directory, for the cluster's user alone.

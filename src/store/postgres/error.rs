@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
+
 use crate::record::NewTokenError;
 use crate::redact;
 use crate::store::{StoreError, change::ChangeError};
@@ -113,8 +115,6 @@ pub enum PostgresProblem {
 impl PostgresProblem {
     /// An error of a statement.
     pub(crate) fn of_statement(error: tokio_postgres::Error) -> Self {
-        use tokio_postgres::error::SqlState;
-
         match error.code() {
             Some(&(SqlState::UNDEFINED_TABLE | SqlState::INVALID_SCHEMA_NAME)) => {
                 Self::NotInitialized
@@ -127,23 +127,25 @@ impl PostgresProblem {
 
     /// Whether another attempt may succeed where this one met another change.
     pub(crate) fn is_conflict(&self) -> bool {
-        use tokio_postgres::error::SqlState;
+        matches!(self, Self::Changing)
+            || self.has_code(&[
+                SqlState::UNIQUE_VIOLATION,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::T_R_SERIALIZATION_FAILURE,
+            ])
+    }
 
-        match self {
-            Self::Changing => true,
-            Self::Statement(cause) => cause
-                .downcast_ref::<tokio_postgres::Error>()
-                .and_then(tokio_postgres::Error::code)
-                .is_some_and(|code| {
-                    [
-                        SqlState::UNIQUE_VIOLATION,
-                        SqlState::T_R_DEADLOCK_DETECTED,
-                        SqlState::T_R_SERIALIZATION_FAILURE,
-                    ]
-                    .contains(code)
-                }),
-            _ => false,
-        }
+    /// Whether the database says that the role may not do it.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.has_code(&[SqlState::INSUFFICIENT_PRIVILEGE])
+    }
+
+    fn has_code(&self, codes: &[SqlState]) -> bool {
+        let Self::Statement(cause) = self else { return false };
+        cause
+            .downcast_ref::<tokio_postgres::Error>()
+            .and_then(tokio_postgres::Error::code)
+            .is_some_and(|code| codes.contains(code))
     }
 
     fn source(&self) -> Option<&(dyn Error + 'static)> {

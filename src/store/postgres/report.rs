@@ -81,7 +81,7 @@ async fn look(
     let may_write = match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[]).await {
         Ok(rows) => column(rows.first().ok_or(PostgresProblem::NotInitialized)?, 0)?,
         // A role that may not even look at the schema may not write either.
-        Err(PostgresProblem::Statement(_)) => false,
+        Err(problem) if problem.is_forbidden() => false,
         Err(problem) => return Err(problem),
     };
     let realm = match Realm::load(connection, &address.realm).await {
