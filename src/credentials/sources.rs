@@ -1,6 +1,6 @@
 use axum::extract::OriginalUri;
 use axum::http::header::{AUTHORIZATION, REFERER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderMap, HeaderName, Request, header};
 
 use super::presented::{self, Credential, Presented, both};
 use super::ticket::{self, Tickets};
@@ -139,23 +139,17 @@ impl CredentialSources {
 
     #[inline]
     fn take_authorization(&self, headers: &mut HeaderMap, forward: bool) -> Presented {
-        match take_header(headers, &AUTHORIZATION, forward) {
-            Values::None => Err(Denial::CredentialsAbsent),
-            // Two readers of a repeated header may each take another value.
-            Values::Many => Err(Denial::CredentialsMalformed),
-            Values::One(value) => authorization::read(value.as_bytes(), self.basic),
-        }
+        take_header(headers, &AUTHORIZATION, forward, |value| {
+            authorization::read(value, self.basic)
+        })
     }
 
     fn take_all<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
         let authorization = self.take_authorization(request.headers_mut(), forward);
         let upgraded = upgraded(request);
         let header = self.header.as_ref().map_or(Err(Denial::CredentialsAbsent), |name| {
-            match take_header(request.headers_mut(), name, forward) {
-                Values::None => Err(Denial::CredentialsAbsent),
-                Values::Many => Err(Denial::CredentialsMalformed),
-                Values::One(value) => presented::token(value.as_bytes(), Carrier::Header),
-            }
+            let read = |value: &[u8]| presented::token(value, Carrier::Header);
+            take_header(request.headers_mut(), name, forward, read)
         });
         let protocol = if self.websocket_protocol {
             websocket::take(request.headers_mut(), upgraded, forward)
@@ -229,29 +223,32 @@ fn take_ticket<B>(tickets: &Tickets, request: &mut Request<B>, forward: bool) ->
     Ok(Credential { digest: redeemed.token, carrier: Carrier::Ticket, select: None })
 }
 
-enum Values {
-    None,
-    One(HeaderValue),
-    Many,
-}
-
-/// The value of a header, which is removed or marked as sensitive.
+/// Reads the one value of a header, which is removed or marked as sensitive.
 #[inline]
-fn take_header(headers: &mut HeaderMap, name: &HeaderName, forward: bool) -> Values {
+fn take_header(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    forward: bool,
+    read: impl FnOnce(&[u8]) -> Presented,
+) -> Presented {
+    // Two readers of a repeated header may each take another value.
+    let repeated = Err(Denial::CredentialsMalformed);
     if forward {
-        let header::Entry::Occupied(mut entry) = headers.entry(name) else { return Values::None };
+        let header::Entry::Occupied(mut entry) = headers.entry(name) else {
+            return Err(Denial::CredentialsAbsent);
+        };
         entry.iter_mut().for_each(|value| value.set_sensitive(true));
         let mut values = entry.iter();
         return match (values.next(), values.next()) {
-            (Some(value), None) => Values::One(value.clone()),
-            _ => Values::Many,
+            (Some(value), None) => read(value.as_bytes()),
+            _ => repeated,
         };
     }
     let before = headers.len();
     match headers.remove(name) {
-        None => Values::None,
+        None => Err(Denial::CredentialsAbsent),
         // `remove` removes all values and returns one of them.
-        Some(_) if before - headers.len() > 1 => Values::Many,
-        Some(value) => Values::One(value),
+        Some(_) if before - headers.len() > 1 => repeated,
+        Some(value) => read(value.as_bytes()),
     }
 }
