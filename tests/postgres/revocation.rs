@@ -213,5 +213,7 @@ async fn no_deletion_is_late_on_any_of_two_servers(way: Way) {
         began.elapsed().as_secs_f64()
     );
     assert!(allowed > 0 && denied > 0);
-    assert!(unknown <= denied / 1000, "{unknown} requests were answered with a 503");
+    // None in the usual run, and in a long one as few as a machine that stood still explains.
+    let most = u64::try_from(deletions / 1000).unwrap();
+    assert!(unknown <= most, "{unknown} requests were answered with a 503");
 }
