@@ -1,19 +1,20 @@
 //! Where the database is: the URL and what it leaves to the environment.
 
-use std::borrow::Cow;
-use std::env::{self, VarError};
+mod value;
+mod host;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
 
+pub(crate) use self::host::Endpoint;
+use self::host::{HostAndPort, host_and_port};
+use self::value::{NOT_ENCODED, Wrong, decoded, or_variable, variable};
 use crate::redact;
 use crate::store::postgres::error::{PostgresProblem, PostgresStoreError};
-use crate::store::postgres::password;
 
 const DEFAULT_REALM: &str = "default";
 
@@ -63,9 +64,6 @@ const WITHOUT_EFFECT: [&str; 25] = [
 const UNKEPT: [&str; 5] =
     ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLMINPROTOCOLVERSION"];
 
-/// What is wrong with a URL.
-type Wrong = Cow<'static, str>;
-
 /// A parsed URL of a store.
 #[derive(Clone)]
 pub(crate) struct Address {
@@ -80,16 +78,6 @@ pub(crate) struct Address {
     pub(crate) location: Arc<str>,
 }
 
-/// One host of the database.
-#[derive(Clone)]
-pub(crate) struct Endpoint {
-    config: Config,
-    host: String,
-    port: u16,
-    password_file: Option<Arc<str>>,
-    pub(crate) is_encrypted: bool,
-}
-
 impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, PostgresStoreError> {
         Parts::split(url).and_then(Parts::address).map_err(|problem| {
@@ -102,24 +90,6 @@ impl Address {
     }
 }
 
-impl Endpoint {
-    /// The configuration for one connection. The password file is read for each: a password may change.
-    pub(crate) fn config(&self) -> Result<Config, PostgresProblem> {
-        let mut config = self.config.clone();
-        if config.get_password().is_some() {
-            return Ok(config);
-        }
-        let user = config.get_user().unwrap_or_default();
-        let database = config.get_dbname().unwrap_or(user);
-        if let Some(password) =
-            password::find(self.password_file.as_deref(), &self.host, self.port, database, user)?
-        {
-            config.password(password);
-        }
-        Ok(config)
-    }
-}
-
 /// The pieces of a URL, still percent-encoded.
 struct Parts<'a> {
     user: Option<&'a str>,
@@ -128,8 +98,6 @@ struct Parts<'a> {
     database: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
-
-const NOT_ENCODED: &str = "the URL cannot be read; percent-encode the characters of the password that have a meaning in URLs";
 
 impl<'a> Parts<'a> {
     fn split(url: &'a str) -> Result<Self, Wrong> {
@@ -365,99 +333,6 @@ impl<'a> Parts<'a> {
             })
             .collect()
     }
-}
-
-/// A host of the authority, and its port, which may be empty.
-fn host_and_port(text: &str) -> Result<(String, &str), Wrong> {
-    // An IPv6 address is in brackets.
-    let (host, port) = match text.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        Some((host, "")) => (host, ""),
-        Some((host, port)) => (host, port.strip_prefix(':').ok_or(NOT_ENCODED)?),
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    Ok((decoded(host)?, port))
-}
-
-struct HostAndPort {
-    host: String,
-    /// The address of the host, in place of a look-up.
-    address: Option<IpAddr>,
-    port: u16,
-}
-
-impl HostAndPort {
-    fn new(host: String, address: Option<IpAddr>, port: &str) -> Result<Self, Wrong> {
-        if host.is_empty() {
-            return Err("the URL names no host, and neither does PGHOST; for a Unix socket, name \
-                 its directory: `?host=/run/postgresql`"
-                .into());
-        }
-        // The driver would connect to the address, without TLS.
-        if address.is_some() && host.starts_with('/') {
-            return Err("a Unix socket has no `hostaddr` (or PGHOSTADDR)".into());
-        }
-        // What is no number may be a part of a password.
-        let port = if port.is_empty() { "5432" } else { port };
-        Ok(Self { host, address, port: port.parse().map_err(|_| NOT_ENCODED)? })
-    }
-
-    fn endpoint(
-        self,
-        template: &Config,
-        encryption: Option<bool>,
-        password_file: Option<Arc<str>>,
-    ) -> Endpoint {
-        let mut config = template.clone();
-        config.host(&self.host).port(self.port);
-        if let Some(address) = self.address {
-            config.hostaddr(address);
-        }
-        // PostgreSQL has no TLS on Unix sockets.
-        let is_encrypted = !self.is_socket() && encryption.unwrap_or(!self.is_local());
-        config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
-        Endpoint { config, host: self.host, port: self.port, password_file, is_encrypted }
-    }
-
-    /// Whether no other machine can read a plain connection.
-    fn is_local(&self) -> bool {
-        let address = self.address.or_else(|| self.host.parse().ok());
-        self.is_socket()
-            || address.map_or(self.host == "localhost", |address| address.is_loopback())
-    }
-
-    /// A path is a Unix socket's directory.
-    fn is_socket(&self) -> bool {
-        cfg!(unix) && self.host.starts_with('/')
-    }
-
-    fn shown(&self) -> String {
-        match (&*self.host, self.port) {
-            (path, port) if path.starts_with('/') => format!("{}:{port}", path.replace('/', "%2F")),
-            (host, port) if host.contains(':') => format!("[{host}]:{port}"),
-            (host, port) => format!("{host}:{port}"),
-        }
-    }
-}
-
-fn or_variable(found: Option<String>, name: &str) -> Result<Option<String>, Wrong> {
-    found.map_or_else(|| variable(name), |found| Ok(Some(found)))
-}
-
-fn variable(name: &str) -> Result<Option<String>, Wrong> {
-    match env::var(name) {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(VarError::NotPresent) => Ok(None),
-        // Without it, other certificates might be trusted.
-        Err(VarError::NotUnicode(_)) => Err(format!("the variable {name} is not UTF-8").into()),
-    }
-}
-
-fn decoded(text: &str) -> Result<String, Wrong> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| NOT_ENCODED)?;
-    if decoded.contains('\0') {
-        return Err("there is a zero byte in the URL".into());
-    }
-    Ok(decoded.into_owned())
 }
 
 #[cfg(test)]

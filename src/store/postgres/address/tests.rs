@@ -1,3 +1,5 @@
+use tokio_postgres::config::SslMode;
+
 use super::*;
 
 #[track_caller]
