@@ -15,11 +15,18 @@
 #[path = "store_file.rs"]
 mod store_file;
 
+use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use opencode_auth::{FileTokenStore, Lookup, PostgresTokenStore, TokenDigest, TokenStore};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use opencode_auth::{
+    AuthLayer, FileTokenStore, Lookup, NewToken, PostgresTokenStore, TokenDigest, TokenStore,
+};
 use tokio::runtime::Runtime;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 const LOOKUPS: u32 = 2_000_000;
 
@@ -170,10 +177,13 @@ async fn polls(url: &str) {
     println!("polls: {:.0} a second", f64::from(polls) / span.as_secs_f64());
 }
 
-/// Look-ups of one task while polls run, and while 100,000 tokens are loaded again and again.
+/// Look-ups and allowed requests of one task while polls run, and while 100,000 tokens are loaded again and again.
 async fn latency(url: &str) {
     let store = PostgresTokenStore::open(url).await.unwrap();
     let digest = TokenDigest::from_bytes([0; 32]);
+    let token = store.create(NewToken::new()).await.unwrap().token;
+    let handler = service_fn(async |_: Request| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let service = AuthLayer::new(store.clone()).layer(handler);
     for (what, is_changing) in [("polls run", false), ("100,000 tokens are loaded", true)] {
         let changes = url.to_owned();
         let change = tokio::spawn(async move {
@@ -187,7 +197,7 @@ async fn latency(url: &str) {
                 tokio::time::sleep(Duration::from_millis(1000)).await;
             }
         });
-        let (mut times, mut waited) = (Vec::new(), 0);
+        let (mut times, mut requests, mut waited) = (Vec::new(), Vec::new(), 0);
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(5) {
             let asked = Instant::now();
@@ -199,16 +209,28 @@ async fn latency(url: &str) {
                 }
             }
             times.push(asked.elapsed().as_nanos() as f64);
+            let request = Request::get("/config")
+                .header("authorization", format!("Bearer {}", token.expose_secret()))
+                .body(Body::empty())
+                .unwrap();
+            let sent = Instant::now();
+            let response = service.clone().oneshot(request).await.unwrap();
+            requests.push(sent.elapsed().as_nanos() as f64);
+            assert_eq!(response.status(), 200);
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         change.abort();
-        times.sort_by(f64::total_cmp);
-        println!(
-            "find while {what}: p50 {:.1} µs, p99 {:.1} µs, longest {:.1} µs, {waited} of {} waited",
-            times[times.len() / 2] / 1000.0,
-            times[times.len() * 99 / 100] / 1000.0,
-            times[times.len() - 1] / 1000.0,
-            times.len()
-        );
+        println!("find while {what}: {}, {waited} of {} waited", spread(&mut times), times.len());
+        println!("an allowed request while {what}: {}", spread(&mut requests));
     }
+}
+
+fn spread(times: &mut [f64]) -> String {
+    times.sort_by(f64::total_cmp);
+    format!(
+        "p50 {:.1} µs, p99 {:.1} µs, longest {:.1} µs",
+        times[times.len() / 2] / 1000.0,
+        times[times.len() * 99 / 100] / 1000.0,
+        times[times.len() - 1] / 1000.0,
+    )
 }
