@@ -14,7 +14,7 @@ use crate::event;
 use crate::origin::TrustedOrigins;
 use crate::permission::Permissions;
 use crate::policy::{Decision, Policy};
-use crate::principal::Principal;
+use crate::principal::{self, Principal};
 use crate::response::{DenialResponses, dialog_helps};
 use crate::store::{LookupResult, StoreError};
 use crate::stream::ResponseBody;
@@ -72,11 +72,13 @@ pub(crate) fn admit<B: 'static>(
         found.map_err(|error| Denied { denial: Denial::StoreUnavailable, failure: Some(error) })?;
     let record = authorize(record, required, SystemTime::now())?;
     let Credential { digest, carrier, select } = credential;
-    let subject = Subject { digest, id: record.id(), required };
+    let id = record.id();
+    let subject = || Subject { digest, id, required };
     upload::check(request, watch, subject);
-    Principal::new(record, carrier, required, watch.id()).attach(request.extensions_mut());
+    principal::make_room(request.extensions_mut());
+    request.extensions_mut().insert(Principal::new(record, carrier, required, watch.id()));
     let is_private = !carrier.is_known_to_caches();
-    Ok(Allowed { stream: Some((Arc::clone(watch), subject)), select, is_private })
+    Ok(Allowed { stream: Some((Arc::clone(watch), subject())), select, is_private })
 }
 
 /// What has to happen to the response to an allowed request.
@@ -104,9 +106,9 @@ impl Allowed {
             let private = HeaderValue::from_static("private");
             response.headers_mut().entry(CACHE_CONTROL).or_insert(private);
         }
-        match self.stream.take() {
+        match &self.stream {
             Some((watch, subject)) if M::streams(&response) => {
-                M::streaming(response, watch.ended(subject))
+                M::streaming(response, watch.ended(*subject))
             }
             Some(_) | None => M::allowed(response),
         }

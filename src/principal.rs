@@ -73,15 +73,6 @@ impl Principal {
         self.record.digest()
     }
 
-    /// Puts the principal into a request's extensions, where the extractor finds it.
-    #[inline]
-    pub(crate) fn attach(self, extensions: &mut Extensions) {
-        if extensions.is_empty() {
-            extensions.clone_from(&ROOMY);
-        }
-        extensions.insert(self);
-    }
-
     /// The token's id.
     #[must_use]
     pub fn id(&self) -> TokenId {
@@ -110,6 +101,14 @@ impl Principal {
     #[must_use]
     pub fn expires_at(&self) -> Option<UtcDateTime> {
         self.record.expires_at()
+    }
+}
+
+/// Makes room in a request's extensions for the principal and for what the router adds.
+#[inline]
+pub(crate) fn make_room(extensions: &mut Extensions) {
+    if extensions.is_empty() {
+        extensions.clone_from(&ROOMY);
     }
 }
 

@@ -19,13 +19,17 @@ use crate::watch::{Subject, Watch};
 /// Makes the request's body fail when the token ends before it. The body of axum 0.8 only: another type has
 /// no place for the check.
 #[inline]
-pub(crate) fn check<B: 'static>(request: &mut Request<B>, watch: &Arc<Watch>, subject: Subject) {
+pub(crate) fn check<B: 'static>(
+    request: &mut Request<B>,
+    watch: &Arc<Watch>,
+    subject: impl FnOnce() -> Subject,
+) {
     let body: &mut dyn Any = request.body_mut();
     if let Some(body) = body.downcast_mut::<Body>()
         && !body.is_end_stream()
     {
         let inner = mem::take(body);
-        let watch = Arc::clone(watch);
+        let (watch, subject) = (Arc::clone(watch), subject());
         *body = Body::new(CheckedBody { inner, watch, subject, state: State::Reading });
     }
 }
