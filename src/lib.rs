@@ -1,7 +1,7 @@
 //! Scoped bearer tokens for the opencode server: a [`tower::Layer`] that checks each request against a token
 //! file, and responds 401 or 403 before a route runs.
 //!
-//! opencode's HTTP API runs shells, starts processes and drives agents on its host. It shipped without
+//! opencode's HTTP API runs shells, starts processes and drives agents on the server's machine. It shipped without
 //! authentication (CVE-2026-22812), and machines were taken over. With this crate, a server wraps its finished
 //! router in [`AuthLayer`]. Tokens are stored hashed in `~/.config/opencode/auth-tokens.json`
 //! ([`FileTokenStore`]). A [`Policy`] infers from the method and the path whether a request requires the

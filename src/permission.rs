@@ -13,7 +13,7 @@ pub enum Permission {
     Read,
     /// Change something: `POST`, `PUT`, `PATCH` and `DELETE` requests.
     Write,
-    /// Run something on the host: shells, processes, agents.
+    /// Run something on the server's machine: shells, processes, agents.
     Execute,
 }
 

@@ -1,7 +1,8 @@
 //! The operations of opencode 1.18, and the permissions that each requires.
 //!
-//! Execute is required to run code on the host, to let an agent continue, and to change what an agent
-//! may do without asking. A `POST` that only reads requires read. Patterns are written as in axum 0.8.
+//! Execute is required to run code on the server's machine, to let an agent continue, and to change what
+//! an agent may do without asking. A `POST` that only reads requires read. Patterns are written as in axum
+//! 0.8.
 
 use super::operation::{
     READ, READ_EXECUTE, Row, WRITE, WRITE_EXECUTE, delete, get, patch, post, put,

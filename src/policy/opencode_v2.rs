@@ -1,7 +1,7 @@
 //! The operations of opencode 2.0, and the permissions that each requires.
 //!
-//! As for 1.18: execute is required to run code on the host, to let an agent continue, and to change
-//! what an agent may do without asking. Patterns are written as in axum 0.8.
+//! As for 1.18: execute is required to run code on the server's machine, to let an agent continue, and to
+//! change what an agent may do without asking. Patterns are written as in axum 0.8.
 
 use super::operation::{
     ALL, READ, READ_EXECUTE, Row, WRITE, WRITE_EXECUTE, delete, get, patch, post, put,
