@@ -77,9 +77,7 @@ async fn attempt_change<T>(
     let name = &*database.address.realm;
     let (_, (connection, realm)) = database
         .try_hosts(0, |connection| async move {
-            connection.execute(STATEMENT_TIMEOUT, BEGIN).await?;
-            // Longer than the limit for a lock.
-            let realm = Realm::lock(&connection, STATEMENT_TIMEOUT * 2, name).await?;
+            let realm = begin(&connection, name).await?;
             Ok((connection, realm))
         })
         .await?;
@@ -98,6 +96,13 @@ async fn attempt_change<T>(
         difference.look_after(database, lost).await?;
     }
     Ok((value, Instant::now() + realm.lease))
+}
+
+/// Begins a transaction that holds the realm's lock.
+async fn begin(connection: &Connection, realm: &str) -> Result<Realm, PostgresProblem> {
+    connection.execute(STATEMENT_TIMEOUT, BEGIN).await?;
+    // Longer than the limit for a lock.
+    Realm::lock(connection, STATEMENT_TIMEOUT * 2, realm).await
 }
 
 impl Candidates<'_> {
@@ -272,8 +277,7 @@ impl Difference {
             .try_hosts(0, |connection| {
                 let ids = &ids;
                 async move {
-                    connection.execute(STATEMENT_TIMEOUT, BEGIN).await?;
-                    Realm::lock(&connection, STATEMENT_TIMEOUT * 2, name).await?;
+                    begin(&connection, name).await?;
                     let parameters = [(&name as _, Type::TEXT), (ids as _, Type::TEXT_ARRAY)];
                     select(&connection, WITH_IDS, &parameters).await
                 }
