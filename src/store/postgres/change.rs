@@ -20,13 +20,13 @@ use crate::token::TokenId;
 /// How often a change begins anew because another one came in between.
 const ATTEMPTS: usize = 5;
 
-/// How long to look for the outcome of a lost commit.
-const LOOK_FOR: Duration = Duration::from_secs(5);
-
 /// How long to wait for the confirmation of a commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait before looking again.
+/// How long to search for the outcome of a commit whose confirmation was lost.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next attempt to find it.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A process that is stopped in a transaction must not lock the realm for ever.
@@ -62,7 +62,7 @@ pub(crate) async fn change<T, U>(
             }
             Err(Failure::Problem(conflict)) if conflict.is_conflict() && attempt < ATTEMPTS => {}
             Err(Failure::Problem(failure)) => return Err(problem(failure)),
-            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Change(error)) => return Err(error),
         }
     }
     Err(problem(PostgresProblem::Changing))
@@ -93,7 +93,7 @@ async fn attempt_change<T>(
     difference.write(&connection, name).await?;
     if let Err(lost) = connection.execute(COMMIT_TIMEOUT, "COMMIT").await {
         drop(connection);
-        difference.look_after(database, lost).await?;
+        difference.find_outcome(database, lost).await?;
     }
     Ok((value, Instant::now() + realm.lease))
 }
@@ -248,10 +248,14 @@ impl Difference {
 
     /// Finds out whether a commit was made whose confirmation was lost. The transaction held the realm's
     /// lock, so it has ended once the lock is free.
-    async fn look_after(&self, database: &Database, lost: PostgresProblem) -> Result<(), Failure> {
-        let deadline = Instant::now() + LOOK_FOR;
+    async fn find_outcome(
+        &self,
+        database: &Database,
+        lost: PostgresProblem,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + OUTCOME_TIMEOUT;
         loop {
-            match self.look(database).await {
+            match self.was_made(database).await {
                 Ok(Some(true)) => return Ok(()),
                 Ok(Some(false)) => return Err(lost.into()),
                 Err(_) if Instant::now() < deadline => sleep(PAUSE).await,
@@ -263,7 +267,7 @@ impl Difference {
     }
 
     /// Whether the change was made. `None` if the tokens do not tell.
-    async fn look(&self, database: &Database) -> Result<Option<bool>, PostgresProblem> {
+    async fn was_made(&self, database: &Database) -> Result<Option<bool>, PostgresProblem> {
         const WITH_IDS: &str = concat!(
             "SELECT ",
             token_columns!(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::record::NewTokenError;
 use crate::redact;
 use crate::store::{StoreError, change::ChangeError};
 
@@ -242,8 +241,8 @@ fn chain(error: &Cause) -> String {
 
 /// A change of a PostgreSQL store could not be made.
 pub(crate) enum Failure {
-    /// The request was wrong.
-    Refused(ChangeError),
+    /// The change itself failed, or its outcome is not known.
+    Change(ChangeError),
     /// The database could not do it.
     Problem(PostgresProblem),
 }
@@ -256,12 +255,6 @@ impl From<PostgresProblem> for Failure {
 
 impl From<ChangeError> for Failure {
     fn from(error: ChangeError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<NewTokenError> for Failure {
-    fn from(error: NewTokenError) -> Self {
-        Self::Refused(error.into())
+        Self::Change(error)
     }
 }
