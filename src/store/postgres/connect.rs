@@ -39,7 +39,7 @@ impl Database {
         Ok(Self { address, tls })
     }
 
-    /// What the first host says with which `attempt` succeeds.
+    /// The value of `attempt` with the first host with which it succeeds.
     pub(crate) async fn ask<T, F>(
         &self,
         attempt: impl Fn(Connection) -> F,
@@ -47,8 +47,8 @@ impl Database {
     where
         F: Future<Output = Result<T, PostgresProblem>>,
     {
-        let answered = self.try_hosts(0, attempt).await;
-        answered.map(|(_, answer)| answer).map_err(|problem| self.address.error(problem))
+        let outcome = self.try_hosts(0, attempt).await;
+        outcome.map(|(_, value)| value).map_err(|problem| self.address.error(problem))
     }
 
     /// Uses the first host with which `attempt` succeeds, beginning with the one of this number. A host

@@ -8,7 +8,7 @@ use crate::store::postgres::rows::STATEMENT_TIMEOUT;
 
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
-/// Two that make the tables at once would both find none. The number is `opencode` in ASCII.
+/// Two programs that make the tables at once would both find none. The number is `opencode` in ASCII.
 const BEGIN: &str = "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(8030591505938408549)";
 
 const MAKE_REALM: &str =

@@ -29,7 +29,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// Polls the realm's version, and loads the realm when it changes.
 pub(crate) struct Poller {
     database: Database,
-    /// Of the host that answered last.
+    /// The number of the host that responded last.
     host: usize,
     connection: Option<Connection>,
     /// What the last refresh found.
@@ -107,10 +107,7 @@ impl Poller {
             refresh.begin_again();
             let began = Instant::now();
             let realm = self.poll(SHORTEST_LIMIT.max(lease / 2)).await?;
-            if realm.version < self.highest_version {
-                let (seen, found) = (self.highest_version, realm.version);
-                return Err(PostgresProblem::WentBack { seen, found });
-            }
+            self.check_version(&realm)?;
             if realm.lease < lease {
                 return Err(PostgresProblem::LeaseShortened);
             }
@@ -121,10 +118,7 @@ impl Poller {
             }
             let Some(connection) = &self.connection else { continue };
             let (realm, records) = Realm::load(connection, &self.database.address.realm).await?;
-            if realm.version < self.highest_version {
-                let (seen, found) = (self.highest_version, realm.version);
-                return Err(PostgresProblem::WentBack { seen, found });
-            }
+            self.check_version(&realm)?;
             self.highest_version = realm.version;
             let records = Arc::new(Records::from_iter(records));
             self.known = Some((realm, Arc::clone(&records)));
@@ -133,6 +127,15 @@ impl Poller {
                 return Ok(records);
             }
         }
+    }
+
+    /// Checks that the realm is not older than what was seen of it.
+    fn check_version(&self, realm: &Realm) -> Result<(), PostgresProblem> {
+        if realm.version < self.highest_version {
+            let (seen, found) = (self.highest_version, realm.version);
+            return Err(PostgresProblem::WentBack { seen, found });
+        }
+        Ok(())
     }
 
     /// The realm's row, over the connection that is there or a new one.

@@ -20,7 +20,7 @@ const FORMAT: i32 = 1;
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long loading a realm may take.
-pub(crate) const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 macro_rules! realm_columns {
     () => {
