@@ -141,54 +141,14 @@ impl<'a> Parts<'a> {
     }
 
     fn address(mut self) -> Result<Address, Wrong> {
-        let realm = self.take("realm")?.unwrap_or(DEFAULT_REALM.to_owned());
-        let is_realm = (1..=64).contains(&realm.len())
-            && realm.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        if !is_realm {
-            return Err("a realm has 1 to 64 letters, digits, dots, dashes and underscores".into());
-        }
+        let realm = self.realm()?;
         let root_certificates =
             self.setting("sslrootcert", "PGSSLROOTCERT")?.filter(|path| path != "system");
         let client_certificate = self.client_certificate()?;
-        let mode_in_url = self.take("sslmode")?;
-        let is_mode_in_url = mode_in_url.is_some();
-        let encryption = match or_variable(mode_in_url, "PGSSLMODE")?.as_deref() {
-            // A certificate is sent over TLS or not at all.
-            None => client_certificate.is_some().then_some(true),
-            Some("disable") => Some(false),
-            // All of them verify the certificate and the host's name here.
-            Some("require" | "verify-ca" | "verify-full") => Some(true),
-            Some(_) => {
-                return Err(
-                    "`sslmode` (or PGSSLMODE) is `verify-full` (a verified certificate) or \
-                     `disable`"
-                        .into(),
-                );
-            }
-        };
-        match self.setting("target_session_attrs", "PGTARGETSESSIONATTRS")?.as_deref() {
-            // It is what a store does: it uses no replica.
-            None | Some("any" | "read-write" | "primary") => {}
-            Some(_) => {
-                return Err("`target_session_attrs` (or PGTARGETSESSIONATTRS) is `primary`: a \
-                     replica may lag behind, so it cannot tell which tokens are valid"
-                    .into());
-            }
-        }
-        match self.setting("channel_binding", "PGCHANNELBINDING")?.as_deref() {
-            None | Some("disable" | "prefer") => {}
-            Some("require") => {
-                return Err("`channel_binding=require` is not supported: the certificate is \
-                     verified instead"
-                    .into());
-            }
-            Some(_) => return Err("the parameter `channel_binding` cannot have this value".into()),
-        }
-        for name in UNKEPT {
-            if variable(name)?.is_some() {
-                return Err(format!("the variable {name} is not supported; unset it").into());
-            }
-        }
+        let hosts = self.hosts()?;
+        let encryption = self.encryption(&hosts, client_certificate.is_some())?;
+        self.check_fixed_settings()?;
+
         let in_authority = self.user.map(decoded).transpose()?;
         let user = or_variable(self.take("user")?.or(in_authority), "PGUSER")?;
         let in_authority = self.password.map(decoded).transpose()?;
@@ -197,15 +157,6 @@ impl<'a> Parts<'a> {
         let in_path = Some(decoded(self.database)?).filter(|database| !database.is_empty());
         let database =
             or_variable(self.take("dbname")?.or(in_path), "PGDATABASE")?.unwrap_or_default();
-        let hosts = self.hosts()?;
-        // A variable may have been set for another program.
-        if encryption == Some(false) && !is_mode_in_url && !hosts.iter().all(HostAndPort::is_local)
-        {
-            return Err("PGSSLMODE=disable counts on loopback and Unix sockets only; for another \
-                 machine, write `sslmode=disable` in the URL"
-                .into());
-        }
-
         let mut template = self.driver_config()?;
         if let Some(user) = &user {
             template.user(user);
@@ -237,12 +188,78 @@ impl<'a> Parts<'a> {
         })
     }
 
+    fn realm(&mut self) -> Result<String, Wrong> {
+        let realm = self.take("realm")?.unwrap_or(DEFAULT_REALM.to_owned());
+        let is_realm = (1..=64).contains(&realm.len())
+            && realm.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !is_realm {
+            return Err("a realm has 1 to 64 letters, digits, dots, dashes and underscores".into());
+        }
+        Ok(realm)
+    }
+
     fn client_certificate(&mut self) -> Result<Option<(PathBuf, PathBuf)>, Wrong> {
         match (self.setting("sslcert", "PGSSLCERT")?, self.setting("sslkey", "PGSSLKEY")?) {
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
             _ => Err("`sslcert` and `sslkey` (or PGSSLCERT and PGSSLKEY) belong together".into()),
         }
+    }
+
+    /// Whether connections are encrypted. `None` is the default of each host.
+    fn encryption(
+        &mut self,
+        hosts: &[HostAndPort],
+        has_client_certificate: bool,
+    ) -> Result<Option<bool>, Wrong> {
+        let in_url = self.take("sslmode")?;
+        let is_in_url = in_url.is_some();
+        match or_variable(in_url, "PGSSLMODE")?.as_deref() {
+            // A certificate is sent over TLS or not at all.
+            None => Ok(has_client_certificate.then_some(true)),
+            // A variable may have been set for another program.
+            Some("disable") if !is_in_url && !hosts.iter().all(HostAndPort::is_local) => {
+                Err("PGSSLMODE=disable counts on loopback and Unix sockets only; for another \
+                     machine, write `sslmode=disable` in the URL"
+                    .into())
+            }
+            Some("disable") => Ok(Some(false)),
+            // All of them verify the certificate and the host's name here.
+            Some("require" | "verify-ca" | "verify-full") => Ok(Some(true)),
+            Some(_) => {
+                Err("`sslmode` (or PGSSLMODE) is `verify-full` (a verified certificate) or \
+                 `disable`"
+                    .into())
+            }
+        }
+    }
+
+    /// Checks the settings that have no choice here: a value that asks for something else is an error.
+    fn check_fixed_settings(&mut self) -> Result<(), Wrong> {
+        match self.setting("target_session_attrs", "PGTARGETSESSIONATTRS")?.as_deref() {
+            // It is what a store does: it uses no replica.
+            None | Some("any" | "read-write" | "primary") => {}
+            Some(_) => {
+                return Err("`target_session_attrs` (or PGTARGETSESSIONATTRS) is `primary`: a \
+                     replica may lag behind, so it cannot tell which tokens are valid"
+                    .into());
+            }
+        }
+        match self.setting("channel_binding", "PGCHANNELBINDING")?.as_deref() {
+            None | Some("disable" | "prefer") => {}
+            Some("require") => {
+                return Err("`channel_binding=require` is not supported: the certificate is \
+                     verified instead"
+                    .into());
+            }
+            Some(_) => return Err("the parameter `channel_binding` cannot have this value".into()),
+        }
+        for name in UNKEPT {
+            if variable(name)?.is_some() {
+                return Err(format!("the variable {name} is not supported; unset it").into());
+            }
+        }
+        Ok(())
     }
 
     /// The configuration from the parameters that are left.
