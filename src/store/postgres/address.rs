@@ -168,11 +168,11 @@ impl<'a> Parts<'a> {
             template.dbname(&database);
         }
 
-        let shown_hosts: Vec<String> = hosts.iter().map(HostAndPort::shown).collect();
+        let hosts_in_url: Vec<String> = hosts.iter().map(HostAndPort::in_url).collect();
         let location = format!(
             "postgres://{}{}/{}?realm={realm}",
             user.map(|user| format!("{user}@")).unwrap_or_default(),
-            shown_hosts.join(","),
+            hosts_in_url.join(","),
             database,
         );
         let endpoints = hosts

@@ -101,7 +101,8 @@ impl HostAndPort {
         cfg!(unix) && self.host.starts_with('/')
     }
 
-    pub(super) fn shown(&self) -> String {
+    /// The host and its port as a URL names them.
+    pub(super) fn in_url(&self) -> String {
         match (&*self.host, self.port) {
             (path, port) if path.starts_with('/') => format!("{}:{port}", path.replace('/', "%2F")),
             (host, port) if host.contains(':') => format!("[{host}]:{port}"),
