@@ -68,14 +68,15 @@ mod clock;
 mod table;
 mod signals;
 mod input;
+mod findings;
+mod probe;
+mod check;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod store;
 mod args;
 mod policy;
 mod examples;
-mod probe;
-mod check;
 mod commands;
 
 use std::fmt;

@@ -1,38 +1,20 @@
 //! What is wrong with a store, in plain words. It changes nothing.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use time::UtcDateTime;
 
+use crate::cli::findings::Findings;
 use crate::cli::{probe, wording};
 use crate::record::TokenRecord;
 use crate::shell::{command, escape_path, quote};
 use crate::store::{FileTokenStore, StoreError, lock_path, other_names};
 use crate::timestamp;
 
-/// The findings, one to a line.
-pub(super) struct Findings {
-    pub(super) text: String,
-    pub(super) is_fine: bool,
-}
-
-impl Findings {
-    fn wrong(&mut self, what: &str) {
-        self.is_fine = false;
-        self.line(&format!("Wrong: {what}"));
-    }
-
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-    }
-}
-
 /// Checks the store at `path`, which is used because of `reason`.
 pub(super) fn check(path: &Path, reason: &str, program: &str) -> Findings {
-    let mut findings = Findings { text: String::new(), is_fine: true };
+    let mut findings = Findings::new();
     findings.line(&format!("The token file is {} ({reason}).", escape_path(path)));
     if std::env::var_os("OPENCODE_AUTH_TOKEN").is_some() {
         findings.line(
@@ -73,21 +55,7 @@ fn describe(path: &Path, records: &[TokenRecord], program: &str, findings: &mut 
     findings.line("Fine: the format is right, and only you or root can write to the file.");
     let now = UtcDateTime::now();
     let expired = records.iter().filter(|record| record.is_expired(now)).count();
-    let mut held = match records.len() {
-        0 => "It has no tokens.".to_owned(),
-        1 => "It has 1 token".to_owned(),
-        number => format!("It has {number} tokens"),
-    };
-    let _ = match (records.len(), expired) {
-        (0, _) => Ok(()),
-        (_, 0) => write!(held, ", none expired."),
-        (1, _) => write!(held, ", which is expired."),
-        (_, expired) => write!(held, ", {expired} of them expired."),
-    };
-    findings.line(&held);
-    if expired > 0 {
-        findings.line(&format!("Delete the expired tokens with: {program} delete --expired"));
-    }
+    findings.count(records.len(), expired, program);
     for record in records.iter().filter(|record| record.created_at() > now) {
         findings.line(&format!(
             "Note: the token {} was created in the future, at {}. This clock or the one that created it is wrong.",

@@ -13,7 +13,7 @@ use crate::cli::examples::path_to_token_commands;
 use crate::cli::exit::Exit;
 use crate::cli::signals::Hold;
 use crate::cli::store::{ChosenStore, OpenStore};
-use crate::cli::{check, clock, input, output, table, wording};
+use crate::cli::{clock, input, output, table, wording};
 use crate::record::{NewToken, TokenRecord};
 use crate::shell::escape_path;
 use crate::store::{ChangeError, Durability};
@@ -220,12 +220,7 @@ impl<'c> Session<'c> {
     }
 
     pub(super) fn check(&self) -> Result<Exit, Failure> {
-        if let Some((text, is_fine)) = self.store.check_other(&self.program) {
-            output::print(text.as_bytes()).map_err(not_written)?;
-            return Ok(if is_fine { Exit::Done } else { Exit::Failed });
-        }
-        let path = self.store.path()?;
-        let findings = check::check(&path, self.store.reason(), &self.program);
+        let findings = self.store.check(&self.program)?;
         output::print(findings.text.as_bytes()).map_err(not_written)?;
         Ok(if findings.is_fine { Exit::Done } else { Exit::Failed })
     }

@@ -10,7 +10,8 @@ use std::thread::{self, Thread};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::store::{PostgresReport, PostgresStoreError, PostgresTokenStore};
+use crate::cli::findings::Findings;
+use crate::store::{PostgresReport, PostgresTokenStore};
 
 /// A runtime on a thread of its own. The program's thread may belong to a runtime already, and could not
 /// run a second one.
@@ -63,97 +64,78 @@ pub(super) struct OpenPostgres {
 
 impl OpenPostgres {
     pub(super) fn open(url: &str) -> Result<Self, String> {
-        let store = PostgresTokenStore::for_changes(url).map_err(|error| sentence(&error))?;
+        let store = PostgresTokenStore::for_changes(url).map_err(|error| error.to_string())?;
         Ok(Self { store, background: start()? })
     }
 }
 
 /// Makes the tables and the realm.
 pub(super) fn init(url: &str) -> Result<(), String> {
-    start()?.wait(PostgresTokenStore::init(url)).map_err(|error| sentence(&error))
+    start()?.wait(PostgresTokenStore::init(url)).map_err(|error| error.to_string())
 }
 
-/// What `check` prints, and whether all is well.
-pub(super) fn check(url: &str, reason: &str, program: &str) -> (String, bool) {
+/// Checks the store at this URL, which is used because of `reason`.
+pub(super) fn check(url: &str, reason: &str, program: &str) -> Findings {
     let report = start().and_then(|background| {
-        background.wait(PostgresTokenStore::report(url)).map_err(|error| sentence(&error))
+        background.wait(PostgresTokenStore::report(url)).map_err(|error| error.to_string())
     });
+    let mut findings = Findings::new();
     match report {
-        Ok(report) => described(&report, reason, program),
-        Err(error) => (format!("Wrong: {error}\n"), false),
+        Ok(report) => describe(&report, reason, program, &mut findings),
+        Err(error) => findings.wrong(&error),
     }
+    findings
 }
 
-fn described(report: &PostgresReport, reason: &str, program: &str) -> (String, bool) {
-    let mut lines = vec![
-        format!("The tokens are in {} ({reason}).", report.location),
-        format!(
-            "The server is PostgreSQL {}. You are the role `{}`.",
-            report.server_version, report.role
-        ),
-        if report.is_encrypted {
-            "The connection is encrypted, and the certificate was verified.".to_owned()
-        } else {
-            "The connection is not encrypted.".to_owned()
-        },
-    ];
-    let mut is_fine = !report.is_replica;
+fn describe(report: &PostgresReport, reason: &str, program: &str, findings: &mut Findings) {
+    findings.line(&format!("The tokens are in {} ({reason}).", report.location));
+    findings.line(&format!(
+        "The server is PostgreSQL {}. You are the role `{}`.",
+        report.server_version, report.role
+    ));
+    findings.line(if report.is_encrypted {
+        "The connection is encrypted, and the certificate was verified."
+    } else {
+        "The connection is not encrypted."
+    });
     if report.is_replica {
-        lines.push(
-            "Wrong: the database is a replica, which may lag behind; name the primary in the URL"
-                .to_owned(),
-        );
+        findings
+            .wrong("the database is a replica, which may lag behind; name the primary in the URL");
     }
     let seconds = report.clock_difference;
     let uncertainty = report.clock_uncertainty.as_secs_f64();
     if seconds.abs() - uncertainty > 1.0 {
         let direction = if seconds > 0.0 { "ahead of" } else { "behind" };
-        lines.push(format!(
-            "Note: the database's clock is {:.1} s {direction} this one. Each server decides about expiry by its own clock.",
+        findings.line(&format!(
+            "Note: the database's clock is {:.1} s {direction} this one. Each server decides about expiry \
+             by its own clock.",
             seconds.abs()
         ));
     } else {
-        lines.push(format!(
+        findings.line(&format!(
             "The database's clock differs from this one by {seconds:.3} s, give or take {uncertainty:.3} s."
         ));
     }
-    lines.push(if report.can_write {
-        "Note: this role can change the tokens. The role of a server needs only SELECT.".to_owned()
+    findings.line(if report.can_write {
+        "Note: this role can change the tokens. The role of a server needs only SELECT."
     } else {
-        "This role can read the tokens and not change them, as is right for a server.".to_owned()
+        "This role can read the tokens and not change them, as is right for a server."
     });
     match &report.realm {
         Ok(realm) => {
-            lines.push(format!(
+            findings.line(&format!(
                 "Fine: the realm's format is right. Its version is {}, and its lease is {} ms.",
                 realm.version,
                 realm.lease.as_millis()
             ));
-            lines.push(match (realm.tokens, realm.expired) {
-                (0, _) => "It has no tokens.".to_owned(),
-                (1, 0) => "It has 1 token, none expired.".to_owned(),
-                (1, _) => "It has 1 token, which is expired.".to_owned(),
-                (tokens, 0) => format!("It has {tokens} tokens, none expired."),
-                (tokens, expired) => format!("It has {tokens} tokens, {expired} of them expired."),
-            });
-            if realm.expired > 0 {
-                lines.push(format!("Delete the expired tokens with: {program} delete --expired"));
-            }
+            findings.count(realm.tokens, realm.expired, program);
         }
         // Said already.
         Err(_) if report.is_replica => {}
-        Err(error) => {
-            is_fine = false;
-            lines.push(format!("Wrong: {error}"));
-        }
+        Err(error) => findings.wrong(&error.to_string()),
     }
-    (lines.join("\n") + "\n", is_fine)
 }
 
 fn start() -> Result<Background, String> {
     Background::start().map_err(|error| format!("failed to start a runtime: {error}"))
-}
-
-fn sentence(error: &PostgresStoreError) -> String {
-    error.to_string()
 }

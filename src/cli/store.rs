@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::findings::Findings;
 #[cfg(feature = "postgres")]
 use crate::cli::postgres::{self, OpenPostgres};
-use crate::cli::{output, wording};
+use crate::cli::{check, output, wording};
 use crate::record::{Expiry, NewToken, TokenRecord};
 use crate::shell::{escape_path, quote};
 #[cfg(feature = "postgres")]
@@ -97,15 +98,13 @@ impl ChosenStore {
         }
     }
 
-    /// What `check` prints about a store that is no file, and whether all is well.
-    pub(super) fn check_other(&self, program: &str) -> Option<(String, bool)> {
+    /// Checks the store. `program` is the words that run the commands.
+    pub(super) fn check(&self, program: &str) -> Result<Findings, String> {
+        let reason = self.reason();
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres { url, .. } => Some(postgres::check(url, self.reason(), program)),
-            Self::Default | Self::File(_) => {
-                let _ = program;
-                None
-            }
+            Self::Postgres { url, .. } => Ok(postgres::check(url, reason, program)),
+            Self::Default | Self::File(_) => Ok(check::check(&self.path()?, reason, program)),
         }
     }
 
@@ -123,7 +122,7 @@ impl ChosenStore {
     }
 
     /// Why this store is used and not another one.
-    pub(super) fn reason(&self) -> &'static str {
+    fn reason(&self) -> &'static str {
         let is_set = || std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
         match self {
             Self::File(_) => "named by --store",
