@@ -95,7 +95,7 @@ pub(crate) struct Content {
     /// `None` if there is no file. The document is empty then.
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Whether a retry is not expected to find anything else.
-    is_settled: bool,
+    is_final: bool,
 }
 
 /// Reads the store at `path`, whose links point to the path that `locate` returns.
@@ -110,7 +110,7 @@ pub(crate) fn read_content(
     loop {
         let is_last_attempt = began.elapsed() >= GRACE_PERIOD;
         let content = locate().and_then(|target| try_read(path, &target));
-        if is_last_attempt || content.as_ref().is_ok_and(|content| content.is_settled) {
+        if is_last_attempt || content.as_ref().is_ok_and(|content| content.is_final) {
             return content;
         }
         thread::sleep(RETRY_INTERVAL);
@@ -120,11 +120,11 @@ pub(crate) fn read_content(
 fn try_read(path: &Path, target: &Path) -> Result<Content, FileStoreError> {
     let Some(file) = StoreFile::open(path, target)? else {
         // No editor is at work in a directory that does not exist.
-        return Ok(Content { is_settled: !directory_of(target).exists(), ..Content::default() });
+        return Ok(Content { is_final: !directory_of(target).exists(), ..Content::default() });
     };
     let fingerprint = Some(file.fingerprint());
     let document = parse(path, &file.read(path)?)?;
-    Ok(Content { document, fingerprint, is_settled: true })
+    Ok(Content { document, fingerprint, is_final: true })
 }
 
 /// Parses the bytes of the store at `path`.

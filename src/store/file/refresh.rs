@@ -99,7 +99,7 @@ impl Reader {
         loop {
             refresh.begin_again();
             let found = self.read_once().unwrap_or_else(|error| Refreshed::Failed(error.into()));
-            if self.is_settled(&found) || began.elapsed() >= GRACE_PERIOD {
+            if self.is_final(&found) || began.elapsed() >= GRACE_PERIOD {
                 self.outcome = Some(discriminant(&found));
                 return found;
             }
@@ -111,7 +111,7 @@ impl Reader {
     /// that would have to be retried counts as unreadable.
     fn read_without_thread(&mut self, error: io::Error) -> Refreshed {
         match self.read_once() {
-            Ok(found) if self.is_settled(&found) => found,
+            Ok(found) if self.is_final(&found) => found,
             _ => {
                 let action = "start a thread to read";
                 Refreshed::Failed(FileStoreError::io(action, &self.path, error).into())
@@ -119,7 +119,8 @@ impl Reader {
         }
     }
 
-    fn is_settled(&self, found: &Refreshed) -> bool {
+    /// Whether a retry is not expected to find anything else.
+    fn is_final(&self, found: &Refreshed) -> bool {
         match (found, self.outcome) {
             (Refreshed::Records(_), _) | (Refreshed::Missing, None) => true,
             (_, outcome) => outcome == Some(discriminant(found)),
