@@ -115,7 +115,7 @@ pub(super) fn for_client(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the request asks for a web socket.
+/// Whether the request asks for a WebSocket.
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     let has = |name, word: &[u8]| {
         headers.get_all(name).iter().any(|value: &HeaderValue| lists(value.as_bytes(), word))
@@ -123,7 +123,7 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     has(CONNECTION, b"upgrade") && has(UPGRADE, b"websocket")
 }
 
-/// Asks for a web socket again, after the hop-by-hop headers were removed.
+/// Asks for a WebSocket again, after the hop-by-hop headers were removed.
 pub(super) fn set_websocket(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -22,7 +22,7 @@ pub(super) struct Health {
 
 /// Whether the upstream responds, and whether the tokens can be read.
 pub(super) async fn report(State(health): State<Health>) -> Response {
-    let (upstream, store) = tokio::join!(health.upstream.answers(), health.can_read_store());
+    let (upstream, store) = tokio::join!(health.upstream.responds(), health.can_read_store());
     let healthy = upstream && store;
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "healthy": healthy, "upstream": upstream, "store": store });

@@ -82,10 +82,10 @@ impl Proxy {
         mut request: Request,
     ) -> Result<Response, Failure> {
         if request.version() != Version::HTTP_11 {
-            return Err(Failure::Request("A web socket takes HTTP/1.1."));
+            return Err(Failure::Request("A WebSocket takes HTTP/1.1."));
         }
         let Some(principal) = principal else {
-            return Err(Failure::Request("Nothing that is public is a web socket."));
+            return Err(Failure::Request("Nothing that is public is a WebSocket."));
         };
         let client_side = hyper::upgrade::on(&mut request);
         for_upstream(&mut request, client)?;

@@ -119,22 +119,22 @@ impl Upstream {
             }
             tokio::select! {
                 outcome = &mut response => return Ok(outcome),
-                answers = self.answers() => if !answers { return Err(Failure::Silent) },
+                responds = self.responds() => if !responds { return Err(Failure::Silent) },
             }
         }
     }
 
     /// Whether the upstream responds to a health check. Concurrent callers share one.
-    pub(super) async fn answers(&self) -> bool {
+    pub(super) async fn responds(&self) -> bool {
         let mut health = self.health.lock().await;
-        if let Some((checked, answers)) = *health
+        if let Some((checked, responds)) = *health
             && checked.elapsed() < HEALTH_VALID
         {
-            return answers;
+            return responds;
         }
-        let answers = self.get("/global/health").await.is_some();
-        *health = Some((Instant::now(), answers));
-        answers
+        let responds = self.get("/global/health").await.is_some();
+        *health = Some((Instant::now(), responds));
+        responds
     }
 
     /// Requests a path with the gateway's credential. `None` if the upstream does not respond within the limit. Any

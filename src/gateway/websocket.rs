@@ -9,7 +9,7 @@ use tokio::time::timeout;
 /// How long one side may stay open after the other has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Joins both sides of a web socket until one of them ends, or until `ended` resolves.
+/// Joins both sides of a WebSocket until one of them ends, or until `ended` resolves.
 ///
 /// Bytes pass as they are, so messages, extensions and close codes are those of the two ends.
 pub(super) async fn join(client: OnUpgrade, upstream: OnUpgrade, ended: impl Future<Output = ()>) {
