@@ -54,17 +54,12 @@ const PARAMETER: &str = "auth_token";
 /// credentials, and with what the gateway says of the client.
 pub(super) fn for_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, version: Version) {
     let host = host(headers, uri);
-    let accepts_trailers =
-        headers.get_all(TE).iter().any(|value| lists(value.as_bytes(), b"trailers"));
+    let accepts_trailers = lists(headers, TE, b"trailers");
     remove_hop_by_hop(headers);
     for name in [AUTHORIZATION, EXPECT, FORWARDED, HeaderName::from_static("x-real-ip")] {
         headers.remove(name);
     }
-    let claimed: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(X_FORWARDED)).cloned().collect();
-    for name in claimed {
-        headers.remove(name);
-    }
+    remove_if(headers, |name| name.as_str().starts_with(X_FORWARDED));
     remove_session_cookies(headers);
 
     if accepts_trailers {
@@ -90,11 +85,7 @@ pub(super) fn for_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, v
 
 /// Keeps only the headers that a request for a public file or a preflight needs.
 pub(super) fn keep_anonymous(headers: &mut HeaderMap) {
-    let others: Vec<HeaderName> =
-        headers.keys().filter(|name| !ANONYMOUS.contains(name)).cloned().collect();
-    for name in others {
-        headers.remove(name);
-    }
+    remove_if(headers, |name| !ANONYMOUS.contains(name));
 }
 
 /// Makes the headers of a response those that the client receives.
@@ -117,10 +108,7 @@ pub(super) fn for_client(headers: &mut HeaderMap) {
 
 /// Whether the request asks for a WebSocket.
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    let has = |name, word: &[u8]| {
-        headers.get_all(name).iter().any(|value: &HeaderValue| lists(value.as_bytes(), word))
-    };
-    has(CONNECTION, b"upgrade") && has(UPGRADE, b"websocket")
+    lists(headers, CONNECTION, b"upgrade") && lists(headers, UPGRADE, b"websocket")
 }
 
 /// Asks for a WebSocket again, after the hop-by-hop headers were removed.
@@ -157,8 +145,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .flat_map(words)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
@@ -192,9 +180,22 @@ fn remove_session_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a list of words has this one, in any case.
-fn lists(list: &[u8], word: &[u8]) -> bool {
-    list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(word))
+fn remove_if(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+/// Whether a header is a list of words that has this one, in any case.
+fn lists(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+    headers.get_all(name).iter().flat_map(words).any(|item| item.eq_ignore_ascii_case(word))
+}
+
+/// The words of a list with commas.
+fn words(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
