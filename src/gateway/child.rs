@@ -1,6 +1,6 @@
 //! The opencode server that the gateway starts.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
@@ -45,28 +45,14 @@ impl Server {
         let [program, arguments @ ..] = command else {
             return Err("no command to start opencode with".to_owned());
         };
-        let shown = program.to_string_lossy();
-        let mut start = Command::new(program);
-        start
-            .args(arguments)
-            // The name in opencode 1.18, and that in 2.0.
-            .env("OPENCODE_SERVER_PASSWORD", password)
-            .env("OPENCODE_PASSWORD", password)
-            .env("OPENCODE_SERVER_USERNAME", USER)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        // Ctrl-C in a terminal is for the gateway, which ends the server when its own requests are done.
-        #[cfg(unix)]
-        start.process_group(0);
-        let mut process = start.spawn().map_err(|error| match error.kind() {
+        let name = program.to_string_lossy();
+        let mut process = spawn(program, arguments, password).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!(
-                "failed to start opencode: there is no program `{shown}`; install it with \
-                 `npm install -g opencode-ai`, name it with `-- /path/to/opencode serve`, or guard a server that \
-                 runs already with --upstream"
+                "failed to start opencode: there is no program `{name}`; install it with \
+                 `npm install -g opencode-ai`, name it with `-- /path/to/opencode serve`, or guard a server \
+                 that runs already with --upstream"
             ),
-            _ => format!("failed to start `{shown}`: {error}"),
+            _ => format!("failed to start `{name}`: {error}"),
         })?;
         #[cfg(unix)]
         let watcher = watch(&process);
@@ -90,11 +76,11 @@ impl Server {
             Ok(None) => match timeout(END, server.ended()).await {
                 Ok(ended) => Err(ended),
                 Err(_) => Err(format!(
-                    "`{shown}` closed its output without the address that it listens on"
+                    "`{name}` closed its output without the address that it listens on"
                 )),
             },
             Err(_) => Err(format!(
-                "`{shown}` did not print the address that it listens on within {} s",
+                "`{name}` did not print the address that it listens on within {} s",
                 START.as_secs()
             )),
         }
@@ -142,6 +128,24 @@ impl Server {
             let _ = rustix::process::kill_process_group(group, signal);
         }
     }
+}
+
+fn spawn(program: &OsStr, arguments: &[OsString], password: &str) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        // The name in opencode 1.18, and that in 2.0.
+        .env("OPENCODE_SERVER_PASSWORD", password)
+        .env("OPENCODE_PASSWORD", password)
+        .env("OPENCODE_SERVER_USERNAME", USER)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // Ctrl-C in a terminal is for the gateway, which ends the server when its own requests are done.
+    #[cfg(unix)]
+    command.process_group(0);
+    command.spawn()
 }
 
 #[cfg(unix)]
