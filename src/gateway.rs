@@ -28,9 +28,9 @@
 //!
 //! # Security
 //!
-//! The gateway is as good as the way to it: it speaks no TLS. A token that may execute can read the
-//! upstream's password from the environment of the process that it runs in. The password works on this
-//! machine, until the gateway ends.
+//! The gateway speaks no TLS: everybody between it and a client on another machine can read the token. A token
+//! that may execute can read the upstream's password from the environment of the process that it runs in. The
+//! password works on this machine, until the gateway ends.
 
 mod access;
 mod child;
