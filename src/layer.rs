@@ -137,8 +137,9 @@ use crate::watch::Watch;
 /// | 503 | the store cannot be read |
 ///
 /// A 401, and a 403 for a missing permission, has a challenge (RFC 6750). With [`CredentialSources::basic`] a 401
-/// has a second one, for `Basic`, if a browser's login dialog helps. A 503 has `Retry-After`. Each has `Cache-Control: no-store` and a
-/// JSON body that opencode clients can show. The [`Denial`] is in the extensions of the response.
+/// has a second one, for `Basic`, if a browser's login dialog helps. A 503 has `Retry-After`. Each has
+/// `Cache-Control: no-store` and a JSON body that opencode clients can show. The [`Denial`] is in the extensions of
+/// the response.
 ///
 /// Each denial is a `tracing` event `request denied` at level INFO. Its fields are `kind`, `method`, `path`
 /// (without the query), `token` (the id, if it is known), `rule` and, for a 503, `error`. The store logs

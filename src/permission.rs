@@ -206,7 +206,10 @@ pub enum ParsePermissionsError {
     )]
     Empty,
     /// A word is not a permission.
-    #[error("`{}` is not a permission: give one or more of read, write, execute, separated by commas", .0.escape_debug())]
+    #[error(
+        "`{}` is not a permission: give one or more of read, write, execute, separated by commas",
+        .0.escape_debug()
+    )]
     Unknown(String),
     /// A permission is given twice.
     #[error("the permission `{0}` is given twice")]

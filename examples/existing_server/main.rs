@@ -6,8 +6,8 @@
 //! $ cargo run --example existing_server -- sessions    # a command that calls the router in process
 //! ```
 //!
-//! The server's own client does not ask the user for a token: `serve` creates one that lives as long as the process, and
-//! leaves it with the URL in a file that only the user can read.
+//! The server's own client does not ask the user for a token: `serve` creates one that lives as long as the
+//! process, and leaves it with the URL in a file that only the user can read.
 
 mod connection;
 mod router;

@@ -35,7 +35,11 @@ pub enum PatternError {
         ambiguity: Ambiguity,
     },
     /// Another pattern for the same method matches the same paths.
-    #[error("`{method} {}` clashes with `{method} {}`: both match the same paths", pattern.escape_debug(), other.escape_debug())]
+    #[error(
+        "`{method} {}` clashes with `{method} {}`: both match the same paths",
+        pattern.escape_debug(),
+        other.escape_debug()
+    )]
     Clash {
         /// The method of both.
         method: Method,

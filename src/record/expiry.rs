@@ -114,7 +114,8 @@ impl FromStr for Expiry {
 /// The text is not an expiry.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and time in the form of RFC 3339, or never"
+    "not an expiry: give a time from now such as 12h, 90d, 2w or 1y, a date such as 2027-01-31, a date and \
+     time in the form of RFC 3339, or never"
 )]
 pub struct ParseExpiryError;
 

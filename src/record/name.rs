@@ -110,7 +110,10 @@ pub enum NameError {
     #[error("a token's name has at most 64 characters")]
     TooLong,
     /// The name contains a control or formatting character.
-    #[error("a token's name cannot contain control or formatting characters, but this one contains U+{:04X}", u32::from(*.0))]
+    #[error(
+        "a token's name cannot contain control or formatting characters, but this one contains U+{:04X}",
+        u32::from(*.0)
+    )]
     Unprintable(char),
     /// The name contains a token or half of one. Names are shown, so they cannot contain secrets.
     #[error(

@@ -24,7 +24,10 @@ pub enum FileStoreError {
     NoHome,
     /// A variable that names the default store is not an absolute path. The current directory would
     /// decide which tokens are valid.
-    #[error("failed to find the token store: the variable `{variable}` is `{}`, which is not an absolute path", escape_path(.value))]
+    #[error(
+        "failed to find the token store: the variable `{variable}` is `{}`, which is not an absolute path",
+        escape_path(.value)
+    )]
     NotAbsolute {
         /// The variable's name.
         variable: &'static str,
@@ -73,7 +76,11 @@ pub enum FileStoreError {
         problem: TrustProblem,
     },
     /// The file is too large.
-    #[error("failed to read the token store `{}`: it has {size} bytes, and at most {limit} are read; delete expired tokens", escape_path(.path))]
+    #[error(
+        "failed to read the token store `{}`: it has {size} bytes, and at most {limit} are read; delete \
+         expired tokens",
+        escape_path(.path)
+    )]
     TooLarge {
         /// The store's file.
         path: PathBuf,
@@ -90,19 +97,31 @@ pub enum FileStoreError {
     },
     /// The open file is no longer the store: it was deleted or replaced, but the path still points to
     /// it. This happens to a file that is mounted by itself.
-    #[error("failed to use the token store `{}`: this file was deleted or replaced, and the path still points to it; if the file is mounted by itself, mount its directory instead", escape_path(.path))]
+    #[error(
+        "failed to use the token store `{}`: this file was deleted or replaced, and the path still points to \
+         it; if the file is mounted by itself, mount its directory instead",
+        escape_path(.path)
+    )]
     Detached {
         /// The store's file.
         path: PathBuf,
     },
     /// The store's directory was there when the store was opened, and is gone.
-    #[error("failed to find the directory `{}`: it was there when the token store was opened; is a disk not mounted?", escape_path(.path))]
+    #[error(
+        "failed to find the directory `{}`: it was there when the token store was opened; is a disk not \
+         mounted?",
+        escape_path(.path)
+    )]
     DirectoryGone {
         /// The directory.
         path: PathBuf,
     },
     /// A change cannot give the new file the group or the access control list of the old one.
-    #[error("failed to keep who can read `{}`: {source}; nothing was changed: change the tokens as the user that owns the store, or give the file to a group of this user", escape_path(.path))]
+    #[error(
+        "failed to keep who can read `{}`: {source}; nothing was changed: change the tokens as the user that \
+         owns the store, or give the file to a group of this user",
+        escape_path(.path)
+    )]
     Access {
         /// The store's file.
         path: PathBuf,
@@ -118,13 +137,20 @@ pub enum FileStoreError {
         problem: TrustProblem,
     },
     /// During a change, the file, the lock's file or a link to one of them was moved or replaced.
-    #[error("failed to use `{}`: it, or a link that points to it, was moved or replaced meanwhile; try again", escape_path(.path))]
+    #[error(
+        "failed to use `{}`: it, or a link that points to it, was moved or replaced meanwhile; try again",
+        escape_path(.path)
+    )]
     Moved {
         /// The store's file, or the lock's.
         path: PathBuf,
     },
     /// Another process, or another thread of this one, held the store's lock for the whole time.
-    #[error("failed to lock `{}`: another process or thread has held it for {}; end that process, or try again", escape_path(.path), span(*.waited))]
+    #[error(
+        "failed to lock `{}`: another process or thread has held it for {}; end that process, or try again",
+        escape_path(.path),
+        span(*.waited)
+    )]
     Locked {
         /// The lock's file.
         path: PathBuf,
@@ -132,7 +158,11 @@ pub enum FileStoreError {
         waited: Duration,
     },
     /// The file's content is not a store of version 1.
-    #[error("failed to read the token store `{}`: line {line}, column {column}: {problem}; fix the file, or move it away to begin with an empty store", escape_path(.path))]
+    #[error(
+        "failed to read the token store `{}`: line {line}, column {column}: {problem}; fix the file, or move \
+         it away to begin with an empty store",
+        escape_path(.path)
+    )]
     Format {
         /// The store's file.
         path: PathBuf,
