@@ -170,7 +170,8 @@ fn check(directory: &str) -> Result<(), Doubt> {
     // A `%` comes from a broken escape or from `%25`.
     let is_sound = |segment: &str| {
         !matches!(segment, "" | "." | "..")
-            && !segment.contains(|byte: char| byte.is_control() || matches!(byte, '\\' | '%'))
+            && !segment.contains(['\\', '%'])
+            && !segment.contains(char::is_control)
     };
     if inside.is_empty() || counted.split('/').all(is_sound) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The clock that measures leases.
+//! The clock that measures leases and the lifetimes of tickets.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use time::UtcDateTime;
 
-use crate::record::{self, Expiry, NewToken, SHORTEST_ID_PREFIX, TokenRecord};
+use crate::record::{self, Expiry, NewToken, NewTokenError, SHORTEST_ID_PREFIX, TokenRecord};
 use crate::redact;
 use crate::store::change::ChangeError;
 use crate::store::records::Records;
@@ -71,7 +71,7 @@ impl Document {
         {
             return Err(ChangeError::Expired { id: entry.record.id(), expired_at });
         }
-        let token = Token::generate().map_err(crate::record::NewTokenError::from)?;
+        let token = Token::generate().map_err(NewTokenError::from)?;
         let renewed = entry.record.renewed(token.digest(), expiry, now)?;
         let replaced = std::mem::replace(&mut entry.record, renewed.clone());
         Ok((token, renewed, replaced))

@@ -90,7 +90,7 @@ impl MemoryTokenStore {
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]; nothing was changed then.
+    /// [`ChangeError`]; nothing was changed.
     pub fn rotate_with_expiry(
         &self,
         id_or_name: &str,
@@ -135,7 +135,7 @@ impl MemoryTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`]; nothing was changed.
-    pub fn delete_many<K: AsRef<str>>(&self, ids_or_names: &[K]) -> Result<Deleted, ChangeError> {
+    pub fn delete_many<S: AsRef<str>>(&self, ids_or_names: &[S]) -> Result<Deleted, ChangeError> {
         let records = self.change(|document| document.delete(ids_or_names))?;
         Ok(Deleted { records, durability: Durability::Confirmed })
     }

@@ -284,9 +284,9 @@ impl PostgresTokenStore {
     /// # Errors
     ///
     /// [`ChangeError`].
-    pub async fn delete_many<K: AsRef<str>>(
+    pub async fn delete_many<S: AsRef<str>>(
         &self,
-        ids_or_names: &[K],
+        ids_or_names: &[S],
     ) -> Result<Deleted, ChangeError> {
         if ids_or_names.is_empty() {
             return Ok(Deleted::none());

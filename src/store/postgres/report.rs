@@ -78,7 +78,7 @@ async fn look(
     let theirs: f64 = column(row, 3)?;
     let ours = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + round_trip / 2;
 
-    let may_write = match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[]).await {
+    let can_write = match connection.query(STATEMENT_TIMEOUT, MAY_WRITE, &[]).await {
         Ok(rows) => column(rows.first().ok_or(PostgresProblem::NotInitialized)?, 0)?,
         // A role that may not even look at the schema may not write either.
         Err(problem) if problem.is_forbidden() => false,
@@ -102,7 +102,7 @@ async fn look(
         server_version: column(row, 1)?,
         is_encrypted: false,
         is_replica: column(row, 2)?,
-        can_write: may_write,
+        can_write,
         clock_difference: theirs - ours.as_secs_f64(),
         clock_uncertainty: round_trip / 2,
         realm,
