@@ -298,7 +298,7 @@ impl Shared {
                 tracing::error!(
                     store,
                     %error,
-                    "token store cannot be read: requests with a token are answered 503"
+                    "token store cannot be read: requests with a token get a 503"
                 );
             }
             // The caller that opened the store gets the result of the first refresh.

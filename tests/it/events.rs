@@ -196,7 +196,7 @@ fn each_state_of_the_file_is_one_event_from_the_start_on() {
         error.contains("line 1, column 27: the file is not one complete JSON object"),
         "{error}"
     );
-    let broken = "ERROR token store cannot be read: requests with a token are answered 503";
+    let broken = "ERROR token store cannot be read: requests with a token get a 503";
     assert_eq!(events(1), [format!("{broken}: {error}")]);
     assert_eq!((look(), look(), events(0)), (Err(error.clone()), Err(error), vec![]));
 
