@@ -232,11 +232,10 @@ impl Watch {
                 }
             });
         }
-        for (denial, id, signal) in ended {
-            if let Some(signal) = signal.upgrade() {
-                announce(&denial, id);
-                signal.set();
-            }
+        ended.retain(|(_, _, signal)| signal.upgrade().inspect(|signal| signal.set()).is_some());
+        // A subscriber may be slow, and it must not keep the streams open.
+        for (denial, id, _) in ended {
+            announce(&denial, id);
         }
     }
 

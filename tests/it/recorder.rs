@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, MutexGuard, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -49,6 +49,12 @@ pub fn take_of_store(path: &Path) -> Vec<Recorded> {
 pub fn take_of_streams(token: &str) -> Vec<Recorded> {
     let is_of_token = |event: &mut Recorded| event.field("token") == Some(token);
     OF_STREAMS.lock().unwrap().extract_if(.., is_of_token).collect()
+}
+
+/// Blocks the subscriber in each event of a stream that ended, until the guard is dropped.
+pub fn block_streams() -> MutexGuard<'static, Vec<Recorded>> {
+    install();
+    OF_STREAMS.lock().unwrap()
 }
 
 /// Installs the subscriber of all threads.

@@ -182,6 +182,19 @@ async fn a_store_that_cannot_tell_ends_nothing_until_it_can() {
     ends(&mut body).await;
 }
 
+/// The thread that ends streams also logs it, and a subscriber may write to a pipe that nobody reads.
+#[test]
+fn a_stream_ends_before_a_slow_subscriber_has_logged_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (store, token) = store_with(Permissions::ALL);
+    let (app, _) = endless(store.clone());
+    let mut body = runtime.block_on(open(&app, bearer("GET", "/event", &token)));
+    let blocked = crate::recorder::block_streams();
+    let _ = store.delete(store.list()[0].id().as_str()).unwrap();
+    runtime.block_on(ends(&mut body));
+    drop(blocked);
+}
+
 /// A store that counts its look-ups, responds late, and panics if it is told to.
 #[derive(Clone)]
 struct Odd {
