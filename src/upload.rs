@@ -50,10 +50,14 @@ enum State {
 /// A frame, an error, or the end.
 type Part = Option<Result<Frame<Bytes>, axum::Error>>;
 
-/// The error of a request's body whose token ended before it.
+/// Why a request's body ends early.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the token of the request ended before its body did")]
-struct TokenEnded;
+enum BodyError {
+    #[error("the token of the request ended before its body did")]
+    TokenEnded,
+    #[error("the token store could not tell whether the token of the request is still valid")]
+    StoreUnavailable,
+}
 
 impl CheckedBody {
     fn poll_lookup(
@@ -73,13 +77,15 @@ impl CheckedBody {
 
     /// The part, if the token still allows the request. Otherwise the error that ends the body.
     fn pass(&mut self, part: Part, found: LookupResult) -> Part {
-        // A store that cannot tell is a reason to stop here: the request could be sent again.
-        if self.subject.is_allowed(found) == Some(true) {
-            return part;
-        }
+        let error = match self.subject.is_allowed(found) {
+            Some(true) => return part,
+            Some(false) => BodyError::TokenEnded,
+            // A reason to stop here: the request could be sent again.
+            None => BodyError::StoreUnavailable,
+        };
         self.inner = Body::empty();
         self.state = State::Failed;
-        Some(Err(axum::Error::new(TokenEnded)))
+        Some(Err(axum::Error::new(error)))
     }
 }
 

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use opencode_auth::{
-    AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, TokenDigest, TokenStore,
+    AuthLayer, Lookup, MemoryTokenStore, NewToken, Permissions, StoreError, TokenDigest, TokenStore,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -100,6 +100,25 @@ async fn a_body_that_comes_after_its_token_was_deleted_reaches_no_handler() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_checked_says_so() {
+    let (store, token) = store_with(Permissions::ALL);
+    let failing = store.clone();
+    let handler = async move |mut body: Body| {
+        failing.fail_with(StoreError::new(std::io::Error::other("gone")));
+        let error = body.frame().await.unwrap().unwrap_err().to_string();
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        error
+    };
+    let app = Router::new().fallback(handler).layer(AuthLayer::new(store));
+    let request = bearer("POST", "/config", &token).map(|_| Body::from("x"));
+    let response = send(&app, request).await;
+    assert_eq!(
+        response.body,
+        "the token store could not tell whether the token of the request is still valid"
+    );
 }
 
 /// A handler that sends a request on has to know whether there is a body, and how long it is.
