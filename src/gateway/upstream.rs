@@ -193,6 +193,11 @@ fn is_stale(error: &Error) -> bool {
 fn failure(error: &Error) -> Failure {
     if error.is_connect() {
         Failure::Unreachable
+    } else if cause(error).is_some_and(hyper::Error::is_user) {
+        Failure::Request(
+            "The request's body ended early: the client broke it off, or its token could not be \
+             confirmed again.",
+        )
     } else if is_closed(error) {
         Failure::Closed
     } else {
@@ -200,11 +205,13 @@ fn failure(error: &Error) -> Failure {
     }
 }
 
+fn cause(error: &Error) -> Option<&hyper::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
 /// Whether the connection ended, as opposed to a response that cannot be parsed.
 fn is_closed(error: &Error) -> bool {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
-    cause.is_some_and(|cause| {
+    cause(error).is_some_and(|cause| {
         cause.is_incomplete_message()
             || cause.is_closed()
             || cause.is_canceled()

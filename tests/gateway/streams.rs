@@ -8,6 +8,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use opencode_auth::Permissions;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::stub;
@@ -79,6 +81,28 @@ async fn large_upload_takes_constant_memory() {
     assert_eq!(String::from_utf8(response.body).unwrap(), (size << 20).to_string());
     let grown = gateway.memory("VmHWM") - before;
     assert!(grown < 8 * 1024, "{grown} KiB more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_whose_token_ends_is_not_the_upstreams_fault() {
+    let (upstream, _) = stub::first().await;
+    let gateway = Gateway::start(upstream);
+    let token = gateway.token("uploads", Permissions::ALL);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: a\r\nauthorization: {}\r\ncontent-length: 10\r\n\
+         connection: close\r\n\r\nbegun",
+        basic(&token)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _ = gateway.store.delete("uploads").unwrap();
+    stream.write_all(b"ended").await.unwrap();
+    let mut response = String::new();
+    let read = stream.read_to_string(&mut response);
+    timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
+    assert!(response.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{response}");
+    assert!(response.contains("The request's body ended early"), "{response}");
 }
 
 /// The upstream's response begins before the request's body has ended.
