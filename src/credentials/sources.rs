@@ -163,7 +163,12 @@ impl CredentialSources {
         };
         match both(query, ticket) {
             Err(Denial::CredentialsAbsent) => both(both(authorization, header), protocol),
-            decides_alone => decides_alone,
+            // The client closes the connection if it gets none of the protocols that it offered.
+            Ok(alone) => {
+                let select = protocol.ok().and_then(|protocol| protocol.select);
+                Ok(Credential { select, ..alone })
+            }
+            denied => denied,
         }
     }
 

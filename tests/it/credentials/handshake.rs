@@ -53,9 +53,13 @@ async fn the_101_selects_a_protocol_and_the_token_only_if_there_is_no_other() {
     let token = store.create(NewToken::new()).unwrap().token;
     let token = token.expose_secret();
     let (pair, single) = (format!("bearer, {token}"), format!("opencode.bearer.{token}"));
+    let link = &*format!("/none?auth_token={token}");
     for forward in [false, true] {
         let address = serve(&store, forward).await;
         for (path, offered, selected) in [
+            // The query decides alone, and the browser still has to get a protocol.
+            (link, pair.clone(), "bearer"),
+            (link, format!("{single}, v1"), "v1"),
             ("/none", pair.clone(), "bearer"),
             ("/none", format!("v1, {pair}, v2"), "bearer"),
             ("/none", single.clone(), &*single),
