@@ -145,7 +145,7 @@ const fn carrier(carrier: Carrier) -> &'static str {
 /// that somebody put there.
 fn printable(text: &str) -> String {
     if may_hold_token(text) {
-        return "<hidden>".to_owned();
+        return "<contains a token>".to_owned();
     }
     let mut end = text.len().min(LONGEST_PATH);
     while !text.is_char_boundary(end) {

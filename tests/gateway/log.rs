@@ -50,7 +50,7 @@ async fn log_says_who_did_what_and_no_secret() {
         of(&lines[3]),
         ["GET", "/config", "401", "null", "null", "null", "credentials_absent"]
     );
-    assert_eq!(of(&lines[4])[1], "<hidden>");
+    assert_eq!(of(&lines[4])[1], "<contains a token>");
     for line in &lines {
         assert!(line["ms"].is_u64() && line["timestamp"].is_string(), "{line}");
     }
