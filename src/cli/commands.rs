@@ -124,7 +124,7 @@ impl<'c> Session<'c> {
         let store = self.store.open()?;
         let records = store.list().map_err(|error| wording::store_error(&error))?;
         if arguments.json {
-            output::print_json(&records).map_err(not_written)?;
+            output::print_json(&records)?;
         } else if records.is_empty() {
             output::say(format_args!(
                 "There are no tokens: {}. Create a token with: {} create",
@@ -132,10 +132,7 @@ impl<'c> Session<'c> {
                 self.program
             ));
         } else {
-            let mut text = Vec::new();
-            table::write(&mut text, &records, UtcDateTime::now())
-                .and_then(|()| output::print_styled(&text))
-                .map_err(not_written)?;
+            output::print_styled(&table::text(&records, UtcDateTime::now()))?;
         }
         Ok(Exit::Done)
     }
@@ -176,7 +173,7 @@ impl<'c> Session<'c> {
         let store = self.store.open()?;
         let record = presented(&store)?;
         if arguments.json {
-            output::print_json(&record).map_err(not_written)?;
+            output::print_json(&record)?;
             return Ok(Exit::Done);
         }
         let text = format!(
@@ -186,7 +183,7 @@ impl<'c> Session<'c> {
             self.program,
             record.id(),
         );
-        output::print(text.as_bytes()).map_err(not_written)?;
+        output::print(text)?;
         Ok(Exit::Done)
     }
 
@@ -199,7 +196,7 @@ impl<'c> Session<'c> {
             path.into_os_string().into_encoded_bytes()
         };
         line.push(b'\n');
-        output::print(&line).map_err(not_written)?;
+        output::print(line)?;
         Ok(Exit::Done)
     }
 
@@ -207,7 +204,7 @@ impl<'c> Session<'c> {
         #[cfg(feature = "postgres")]
         if arguments.print {
             let schema = crate::store::PostgresTokenStore::SCHEMA;
-            output::print(schema.as_bytes()).map_err(not_written)?;
+            output::print(schema)?;
             return Ok(Exit::Done);
         }
         let _ = arguments;
@@ -221,7 +218,7 @@ impl<'c> Session<'c> {
 
     pub(super) fn check(&self) -> Result<Exit, Failure> {
         let findings = self.store.check(&self.program)?;
-        output::print(findings.text.as_bytes()).map_err(not_written)?;
+        output::print(&findings.text)?;
         Ok(if findings.is_fine { Exit::Done } else { Exit::Failed })
     }
 
@@ -264,7 +261,7 @@ pub(super) fn completions(shell: Shell, program: &mut Command) -> Result<Exit, F
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, program, name, &mut script);
-    output::print(&script).map_err(not_written)?;
+    output::print(script)?;
     Ok(Exit::Done)
 }
 
@@ -330,9 +327,4 @@ fn done(warning: &str, durability: Durability) -> Exit {
             Exit::NotDurable
         }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
-fn not_written(error: io::Error) -> Failure {
-    format!("failed to write to standard output: {error}")
 }

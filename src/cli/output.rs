@@ -19,18 +19,18 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const TOKEN_JSON_CAPACITY: usize = 4096;
 
 /// Prints what a program reads to standard output. Closing the pipe early (`| head`) is not an error.
-pub(super) fn print(text: &[u8]) -> io::Result<()> {
-    unless_closed(write_all(&mut io::stdout(), text))
+pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), String> {
+    unless_closed(write_all(&mut io::stdout(), text.as_ref()))
 }
 
 /// Like [`print()`], with styles if standard output is a terminal and `NO_COLOR` is not set.
-pub(super) fn print_styled(text: &[u8]) -> io::Result<()> {
-    unless_closed(write_all(&mut styled(io::stdout()), text))
+pub(super) fn print_styled(text: &str) -> Result<(), String> {
+    unless_closed(write_all(&mut styled(io::stdout()), text.as_bytes()))
 }
 
 /// Prints a value as JSON, with a newline.
-pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), String> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| not_written(&error.into()))?;
     text.push(b'\n');
     print(&text)
 }
@@ -102,9 +102,13 @@ fn write_all(out: &mut dyn Write, text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-fn unless_closed(result: io::Result<()>) -> io::Result<()> {
+fn unless_closed(result: io::Result<()>) -> Result<(), String> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => result.map_err(|error| not_written(&error)),
     }
+}
+
+fn not_written(error: &io::Error) -> String {
+    format!("failed to write to standard output: {error}")
 }

@@ -104,9 +104,9 @@ impl PolicyCommand {
     pub fn run(&self) -> Exit {
         let policy = self.policy();
         let ended = match &self.action {
-            None => print(&self.table(&policy)).map(|()| Exit::Done),
+            None => output::print(self.table(&policy)).map(|()| Exit::Done),
             Some(Action::Explain { method, path }) => {
-                print(&explain(&policy, method, path)).map(|()| Exit::Done)
+                output::print(explain(&policy, method, path)).map(|()| Exit::Done)
             }
             Some(Action::Check { file, audited_for }) => {
                 check(&policy, file, audited_for.as_deref())
@@ -215,13 +215,13 @@ fn check(policy: &Policy, file: &Path, audited_for: Option<&str>) -> Result<Exit
         drift.missing.retain(|operation| operation.audited_for().contains(&version));
     }
     if drift.is_empty() {
-        print(&format!(
+        output::print(format!(
             "No difference: the policy knows the {} operations of the document.\n",
             document.routes().len()
         ))?;
         return Ok(Exit::Done);
     }
-    print(&drift.to_string())?;
+    output::print(drift.to_string())?;
     Ok(Exit::Failed)
 }
 
@@ -251,7 +251,7 @@ fn audit(policy: &Policy) -> Result<Exit, String> {
             let _ = writeln!(text, "  warning: `{word}` may run code, and execute is not required");
         }
     }
-    print(&text)?;
+    output::print(text)?;
     Ok(Exit::Done)
 }
 
@@ -276,9 +276,4 @@ fn read(input: impl Read) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
     }
     Ok(text)
-}
-
-fn print(text: &str) -> Result<(), String> {
-    output::print(text.as_bytes())
-        .map_err(|error| format!("failed to write to standard output: {error}"))
 }

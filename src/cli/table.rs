@@ -1,6 +1,6 @@
 //! Records as a table.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
 
 use clap::builder::styling::{AnsiColor, Style};
 use time::{Date, UtcDateTime};
@@ -19,13 +19,9 @@ struct Row {
     style: Style,
 }
 
-/// Writes the records, one to a line, and marks the one that expires next. Styles are escape sequences, which
-/// the writer removes if the output is not a terminal.
-pub(super) fn write(
-    out: &mut dyn Write,
-    records: &[TokenRecord],
-    now: UtcDateTime,
-) -> io::Result<()> {
+/// The records, one to a line, with a mark on the one that expires next. Styles are escape sequences, which are
+/// removed if the output is not a terminal.
+pub(super) fn text(records: &[TokenRecord], now: UtcDateTime) -> String {
     let next = records
         .iter()
         .filter(|record| !record.is_expired(now))
@@ -42,17 +38,18 @@ pub(super) fn write(
             *width = cell.width().max(*width);
         }
     }
+    let mut text = String::new();
     for row in rows {
         let style = row.style;
         let [cells @ .., last] = &row.cells;
-        write!(out, "{style}")?;
+        let _ = write!(text, "{style}");
         for (cell, width) in cells.iter().zip(widths) {
             // `{:width$}` does not count wide characters twice.
-            write!(out, "{cell}{:padding$}  ", "", padding = width - cell.width())?;
+            let _ = write!(text, "{cell}{:padding$}  ", "", padding = width - cell.width());
         }
-        writeln!(out, "{last}{style:#}")?;
+        let _ = writeln!(text, "{last}{style:#}");
     }
-    Ok(())
+    text
 }
 
 fn row(record: &TokenRecord, now: UtcDateTime, next: Option<UtcDateTime>) -> Row {
