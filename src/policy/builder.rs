@@ -148,7 +148,7 @@ impl<Server> Policy<Server> {
     /// Limits the directories that a request may name to these and what is under them. A request that
     /// names another one requires all three permissions, and so does one that names two, a relative one,
     /// or one that can be read in more than one way; a public route is no exception. A request that names
-    /// none is not affected: the server then uses its own.
+    /// none is not affected: the server then uses its own. An empty list allows no directory.
     ///
     /// A request names a directory with `directory` or `location[directory]` in its query, or with the
     /// header `x-opencode-directory`. opencode loads the plugins of that directory, so without this limit
@@ -195,9 +195,7 @@ impl<Server> Policy<Server> {
         mut self,
         directories: impl IntoIterator<Item = D>,
     ) -> Result<Self, DirectoryError> {
-        for directory in directories {
-            self.directories.add(directory.as_ref())?;
-        }
+        self.directories.allow(directories)?;
         Ok(self)
     }
 }

@@ -20,7 +20,7 @@ impl<Server> Policy<Server> {
     #[must_use]
     pub fn decide<B>(&self, request: &Request<B>) -> Decision {
         let decide = || self.decide_path(request.method(), Paths::of(request));
-        if self.directories.is_empty() {
+        if !self.directories.is_limited() {
             return decide();
         }
         match (self.check_directories(request), decide()) {

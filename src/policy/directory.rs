@@ -32,21 +32,29 @@ pub struct DirectoryError {
     directory: String,
 }
 
-/// The directories that are allowed, without a slash at the end.
+/// The directories that are allowed, without a slash at the end. `None` allows every one.
 #[derive(Clone, Default)]
-pub(super) struct Directories(Vec<Box<str>>);
+pub(super) struct Directories(Option<Vec<Box<str>>>);
 
 impl Directories {
-    pub(super) fn add(&mut self, root: &str) -> Result<(), DirectoryError> {
-        if check(root).is_err() {
-            return Err(DirectoryError { directory: root.to_owned() });
+    /// Allows these directories, and no others but those that were allowed before.
+    pub(super) fn allow<D: AsRef<str>>(
+        &mut self,
+        roots: impl IntoIterator<Item = D>,
+    ) -> Result<(), DirectoryError> {
+        let allowed = self.0.get_or_insert_default();
+        for root in roots {
+            let root = root.as_ref();
+            if check(root).is_err() {
+                return Err(DirectoryError { directory: root.to_owned() });
+            }
+            allowed.push(root.strip_suffix('/').unwrap_or(root).into());
         }
-        self.0.push(root.strip_suffix('/').unwrap_or(root).into());
         Ok(())
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) const fn is_limited(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Checks the directory that a request names. It does not have to name one.
@@ -74,7 +82,7 @@ impl Directories {
             None => Ok(()),
             Some(directory) => {
                 check(directory)?;
-                if self.0.iter().any(|root| is_under(root, directory)) {
+                if self.0.iter().flatten().any(|root| is_under(root, directory)) {
                     return Ok(());
                 }
                 Err(Doubt::OutsideDirectories)
@@ -85,7 +93,10 @@ impl Directories {
 
 impl fmt::Debug for Directories {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Some(allowed) => allowed.fmt(f),
+            None => f.write_str("any"),
+        }
     }
 }
 

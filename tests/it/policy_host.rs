@@ -240,6 +240,19 @@ fn a_directory_outside_of_the_allowed_ones_requires_everything() {
 }
 
 #[test]
+fn an_empty_list_of_directories_allows_none() {
+    let policy = Policy::opencode().directories::<&str>([]);
+    for (target, required, by) in [
+        ("/file", READ, "operation file.list"),
+        ("/file?directory=/srv/x", ALL, "directory outside the allowed ones"),
+    ] {
+        let decision = policy.decide(&Request::get(target).body(()).unwrap());
+        assert_eq!(decision.requirement, Requirement::Permissions(required), "{target}");
+        assert_eq!(decision.to_string(), by, "{target}");
+    }
+}
+
+#[test]
 fn the_web_page_of_2_0_is_public_and_its_api_is_not() {
     let policy: Policy = Policy::opencode_v2().public_web_page().into();
     for (method, path, expected) in [
