@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderValue, Request, Response};
 
+use crate::carrier::Carrier;
 use crate::credentials::{Credential, CredentialSources, Presented, Selection};
 use crate::decision::{Denial, authorize};
 use crate::drain::DrainLimits;
@@ -68,10 +69,14 @@ pub(crate) fn admit<B: 'static>(
     required: Permissions,
     watch: &Arc<Watch>,
 ) -> Result<Allowed, Denied> {
-    let record =
-        found.map_err(|error| Denied { denial: Denial::StoreUnavailable, failure: Some(error) })?;
-    let record = authorize(record, required, SystemTime::now())?;
     let Credential { digest, carrier, select } = credential;
+    let denied = |denial, failure| {
+        let by_query = carrier == Carrier::Query;
+        Denied { denial, failure, by_query }
+    };
+    let record = found.map_err(|error| denied(Denial::StoreUnavailable, Some(error)))?;
+    let record =
+        authorize(record, required, SystemTime::now()).map_err(|denial| denied(denial, None))?;
     let id = record.id();
     let subject = || Subject { digest, id, required };
     upload::check(request, watch, subject);
@@ -115,15 +120,18 @@ impl Allowed {
     }
 }
 
-/// A denial, and why the store could not tell if that is the reason.
+/// A denial.
 pub(crate) struct Denied {
     denial: Denial,
+    /// Why the store could not tell, if that is the reason.
     failure: Option<StoreError>,
+    /// Whether the token came in the query, which decides alone.
+    by_query: bool,
 }
 
 impl From<Denial> for Denied {
     fn from(denial: Denial) -> Self {
-        Self { denial, failure: None }
+        Self { denial, failure: None, by_query: false }
     }
 }
 
@@ -134,11 +142,14 @@ pub(crate) fn deny<B>(
     decision: &Decision,
     denied: impl Into<Denied>,
 ) -> Response<Bytes> {
-    let Denied { mut denial, failure } = denied.into();
+    let Denied { mut denial, failure, by_query } = denied.into();
     if let Denial::PermissionMissing { doubt, .. } = &mut denial {
         *doubt = decision.doubt();
     }
     event::denied(request, decision, &denial, failure.as_ref());
-    let offers_basic = config.sources.accepts_basic() && dialog_helps(&denial, request.headers());
+    let offers_basic = config.sources.accepts_basic()
+        && dialog_helps(&denial, request.headers())
+        && !by_query
+        && !config.sources.decides_by_query(request);
     config.responses.respond(denial, offers_basic)
 }

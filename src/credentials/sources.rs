@@ -123,6 +123,13 @@ impl CredentialSources {
         self.basic
     }
 
+    /// Whether the query has a parameter that decides alone.
+    pub(crate) fn decides_by_query<B>(&self, request: &Request<B>) -> bool {
+        self.query.as_deref().is_some_and(|name| {
+            !matches!(query::find(request.uri().query(), name), query::Found::Absent)
+        })
+    }
+
     /// Reads the credentials of a request. Unless they are to be forwarded, removes them.
     #[inline]
     pub(crate) fn take<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
@@ -189,7 +196,8 @@ impl CredentialSources {
                 referers.remove_entry_mult();
             }
         }
-        if forward {
+        // A request with a malformed one is denied, and the response depends on it.
+        if forward || matches!(presented, Err(Denial::CredentialsMalformed)) {
             return presented;
         }
         match remove_parameter(request, name) {

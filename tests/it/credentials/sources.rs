@@ -528,6 +528,23 @@ async fn a_basic_challenge_is_offered_where_a_dialog_helps() {
             assert_eq!(challenges(&response), expected, "{presented:?} {mode:?}");
         }
     }
+    // With the password of a dialog, a browser sends the same link again, and the link decides alone.
+    let deleted = opencode_auth::Token::generate().unwrap();
+    let basic = user_and_token("x", deleted.expose_secret());
+    for (value, challenge, helps) in [
+        (deleted.expose_secret(), INVALID, false),
+        (&*basic, INVALID, false),
+        ("cut%20off", INVALID, false),
+        ("a&auth_token=b", INVALID, false),
+        ("", ABSENT, true),
+    ] {
+        let uri = format!("/in/config?auth_token={value}");
+        let headers = [("sec-fetch-mode", "navigate".to_owned())];
+        let response = send(&app, request(&uri, &headers)).await;
+        assert_eq!(response.status, 401);
+        let expected = if helps { vec![challenge, BASIC] } else { vec![challenge] };
+        assert_eq!(challenges(&response), expected, "{value}");
+    }
     // No dialog for a token that is good but lacks a permission, nor without Basic.
     let read = NewToken::new().permissions(opencode_auth::Permissions::READ);
     let store = MemoryTokenStore::new();

@@ -127,16 +127,16 @@ impl Browser {
     }
 
     /// Waits until the text of an element starts so, and returns how long that took.
-    fn wait_for(&mut self, id: &str, start: &str) -> Duration {
+    fn wait_for(&mut self, element: &str, start: &str) -> Duration {
         let began = Instant::now();
-        let expression = format!("document.getElementById({id:?})?.textContent ?? ''");
+        let expression = format!("document.querySelector({element:?})?.textContent ?? ''");
         loop {
             let result = self.call("Runtime.evaluate", &json!({ "expression": expression }));
             let text = result["result"]["value"].as_str().unwrap_or_default().to_owned();
             if text.starts_with(start) {
                 return began.elapsed();
             }
-            assert!(began.elapsed() < LIMIT, "{id} is {text:?} and not {start:?}");
+            assert!(began.elapsed() < LIMIT, "{element} is {text:?} and not {start:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -157,15 +157,16 @@ fn a_browser_signs_in_by_dialog_and_by_link_and_its_streams_end_with_the_token()
         let server = Server::start(&binary, &[]);
         let Some(mut browser) = Browser::start() else { return };
         let token = server.tokens()["ALL"].to_owned();
+        let link = format!("http://{}/?auth_token={token}", server.address);
         if by_link {
-            browser.navigate(&format!("http://{}/?auth_token={token}", server.address));
+            browser.navigate(&link);
         } else {
             browser.password = Some(token);
             browser.navigate(&format!("http://{}/", server.address));
         }
-        browser.wait_for("config", "200 {");
-        browser.wait_for("events", r#"{"properties":"#);
-        browser.wait_for("terminal", "echo hello");
+        browser.wait_for("#config", "200 {");
+        browser.wait_for("#events", r#"{"properties":"#);
+        browser.wait_for("#terminal", "echo hello");
         // One dialog signs in, and the browser sends the password with all requests after it.
         assert_eq!(browser.dialogs, usize::from(!by_link));
 
@@ -174,11 +175,18 @@ fn a_browser_signs_in_by_dialog_and_by_link_and_its_streams_end_with_the_token()
         let store = FileTokenStore::open(command.split('\'').nth(1).unwrap()).unwrap();
         browser.password = None;
         let _ = store.delete("all").unwrap();
-        let terminal = browser.wait_for("terminal", "closed");
+        let terminal = browser.wait_for("#terminal", "closed");
         // The page's `EventSource` connects again and is denied: it stays closed.
-        let events = browser.wait_for("events", "ended");
+        let events = browser.wait_for("#events", "ended");
         eprintln!(
             "by link: {by_link}; terminal closed after {terminal:?}, events after {events:?}"
         );
+
+        // The link decides alone, so the browser would ask for a password again and again.
+        browser.password = Some(server.tokens()["READ"].to_owned());
+        let before = browser.dialogs;
+        browser.navigate(&link);
+        browser.wait_for("body", r#"{"name":"UnauthorizedError""#);
+        assert_eq!(browser.dialogs, before);
     }
 }
