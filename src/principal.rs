@@ -126,7 +126,8 @@ static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
 
 impl Principal {
     /// A future that resolves when the token ends: when it is deleted, rotated or expired, or loses a
-    /// permission that the request required. A store that cannot tell ends nothing until it can.
+    /// permission that the request required. A store that cannot tell ends nothing until it can. Once the layer
+    /// and all services that it made are dropped, nobody watches the token, and a new future resolves at once.
     ///
     /// The layer ends streaming responses by itself. It cannot end an upgraded connection, such as a
     /// WebSocket: its handler has to wait for this future. [`until_ended`](Self::until_ended) does it in

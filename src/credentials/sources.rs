@@ -48,8 +48,8 @@ use crate::decision::Denial;
 ///
 /// # Security
 ///
-/// - A token in a URL ends up in browser histories and in the logs of proxies. Use short-lived tokens for
-///   links.
+/// - A token in a URL ends up in browser histories and in the logs of proxies, and at level DEBUG in the span of
+///   tower-http's `TraceLayer` if that is outside of this layer. Use short-lived tokens for links.
 /// - A shared cache gives nobody else the response to a request with `Authorization`. It does not know the other
 ///   carriers, so for these the response has `Cache-Control: private` unless the handler sets that header.
 /// - A browser adds Basic credentials by itself, also to requests of other sites' pages. For these the layer
@@ -83,7 +83,8 @@ impl CredentialSources {
         self
     }
 
-    /// Adds a query parameter. Its value is the token itself or `base64(user:token)`.
+    /// Adds a query parameter. Its value is the token itself or `base64(user:token)`. There is one: a second call
+    /// replaces it, also that of [`opencode`](Self::opencode).
     pub fn query(mut self, name: impl Into<Box<str>>) -> Self {
         self.query = Some(name.into());
         self
@@ -101,7 +102,8 @@ impl CredentialSources {
         self
     }
 
-    /// Adds a header whose value is the token itself, such as `x-opencode-token`.
+    /// Adds a header whose value is the token itself, such as `x-opencode-token`. There is one: a second call
+    /// replaces it.
     ///
     /// # Security
     ///
