@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use time::UtcDateTime;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use crate::permission::Permission;
 use crate::record::{self, TokenRecord};
 use crate::redact;
 use crate::store::change::ChangeError;
 use crate::store::document::Document;
-use crate::store::postgres::connect::{Connection, Database};
+use crate::store::postgres::connect::{Connection, Database, Parameter};
 use crate::store::postgres::error::{Failure, PostgresProblem};
 use crate::store::postgres::rows::{Realm, STATEMENT_TIMEOUT, select, token_columns};
 use crate::token::TokenId;
@@ -112,7 +112,7 @@ impl Candidates<'_> {
         realm: &str,
         now: UtcDateTime,
     ) -> Result<Vec<TokenRecord>, PostgresProblem> {
-        let realm = (&realm as &(dyn ToSql + Sync), Type::TEXT);
+        let realm: Parameter<'_> = (&realm, Type::TEXT);
         match self {
             Self::Named(None) => Ok(Vec::new()),
             Self::Named(Some(name)) => meant(connection, realm, &[name]).await,
@@ -135,7 +135,7 @@ impl Candidates<'_> {
 /// Every token that one of these ids or names may mean, and perhaps some more.
 async fn meant(
     connection: &Connection,
-    realm: (&(dyn ToSql + Sync), Type),
+    realm: Parameter<'_>,
     texts: &[&str],
 ) -> Result<Vec<TokenRecord>, PostgresProblem> {
     // Only ASCII folds in the same way everywhere, so other names are all candidates.
@@ -153,7 +153,7 @@ async fn meant(
     let texts: Vec<&str> =
         texts.iter().copied().filter(|text| !redact::may_hold_token(text)).collect();
     let names: Vec<_> = texts.iter().map(|text| record::fold(text).into_owned()).collect();
-    let names = (&names as &(dyn ToSql + Sync), Type::TEXT_ARRAY);
+    let names: Parameter<'_> = (&names, Type::TEXT_ARRAY);
     select(connection, MEANT, &[realm, names, (&texts, Type::TEXT_ARRAY)]).await
 }
 
@@ -185,16 +185,14 @@ impl Difference {
     }
 
     async fn write(&self, connection: &Connection, realm: &str) -> Result<(), PostgresProblem> {
-        let realm = || (&realm as &(dyn ToSql + Sync), Type::TEXT);
+        let realm = || -> Parameter<'_> { (&realm, Type::TEXT) };
         if !self.deleted.is_empty() {
             const DELETE: &str = "DELETE FROM opencode_auth.tokens \
                 WHERE realm = $1 AND id = ANY ($2) RETURNING id";
             let ids: Vec<String> =
                 self.deleted.iter().map(|record| record.id().to_string()).collect();
-            let rows = connection
-                .query(STATEMENT_TIMEOUT, DELETE, &[realm(), (&ids, Type::TEXT_ARRAY)])
-                .await?;
-            changed(rows.len(), ids.len())?;
+            let parameters = [realm(), (&ids as _, Type::TEXT_ARRAY)];
+            write(connection, DELETE, &parameters, ids.len()).await?;
         }
         for (old, new) in &self.updated {
             // The columns that a rotation changes. The row is locked, so it still is the old record.
@@ -202,46 +200,36 @@ impl Difference {
                 created_at = pg_catalog.to_timestamp($5::double precision), \
                 expires_at = pg_catalog.to_timestamp($6::double precision), fixed_expiry = $7 \
                 WHERE realm = $1 AND id = $2 AND digest = $3 RETURNING id";
-            let rows = connection
-                .query(
-                    STATEMENT_TIMEOUT,
-                    UPDATE,
-                    &[
-                        realm(),
-                        (&old.id().as_str(), Type::TEXT),
-                        (&&old.digest().as_bytes()[..], Type::BYTEA),
-                        (&&new.digest().as_bytes()[..], Type::BYTEA),
-                        (&new.created_at().unix_timestamp(), Type::INT8),
-                        (&new.expires_at().map(UtcDateTime::unix_timestamp), Type::INT8),
-                        (&new.has_fixed_expiry(), Type::BOOL),
-                    ],
-                )
-                .await?;
-            changed(rows.len(), 1)?;
+            let id = old.id();
+            let parameters: &[Parameter<'_>] = &[
+                realm(),
+                (&id.as_str(), Type::TEXT),
+                (&&old.digest().as_bytes()[..], Type::BYTEA),
+                (&&new.digest().as_bytes()[..], Type::BYTEA),
+                (&new.created_at().unix_timestamp(), Type::INT8),
+                (&new.expires_at().map(UtcDateTime::unix_timestamp), Type::INT8),
+                (&new.has_fixed_expiry(), Type::BOOL),
+            ];
+            write(connection, UPDATE, parameters, 1).await?;
         }
         for new in &self.inserted {
             const INSERT: &str = "INSERT INTO opencode_auth.tokens \
                 (realm, id, name, digest, permissions, created_at, expires_at, fixed_expiry) \
                 VALUES ($1, $2, $3, $4, $5, pg_catalog.to_timestamp($6::double precision), \
                 pg_catalog.to_timestamp($7::double precision), $8) RETURNING id";
+            let id = new.id();
             let permissions: Vec<&str> = new.permissions().iter().map(Permission::as_str).collect();
-            let rows = connection
-                .query(
-                    STATEMENT_TIMEOUT,
-                    INSERT,
-                    &[
-                        realm(),
-                        (&new.id().as_str(), Type::TEXT),
-                        (&new.stored_name(), Type::TEXT),
-                        (&&new.digest().as_bytes()[..], Type::BYTEA),
-                        (&permissions, Type::TEXT_ARRAY),
-                        (&new.created_at().unix_timestamp(), Type::INT8),
-                        (&new.expires_at().map(UtcDateTime::unix_timestamp), Type::INT8),
-                        (&new.has_fixed_expiry(), Type::BOOL),
-                    ],
-                )
-                .await?;
-            changed(rows.len(), 1)?;
+            let parameters: &[Parameter<'_>] = &[
+                realm(),
+                (&id.as_str(), Type::TEXT),
+                (&new.stored_name(), Type::TEXT),
+                (&&new.digest().as_bytes()[..], Type::BYTEA),
+                (&permissions, Type::TEXT_ARRAY),
+                (&new.created_at().unix_timestamp(), Type::INT8),
+                (&new.expires_at().map(UtcDateTime::unix_timestamp), Type::INT8),
+                (&new.has_fixed_expiry(), Type::BOOL),
+            ];
+            write(connection, INSERT, parameters, 1).await?;
         }
         Ok(())
     }
@@ -300,7 +288,13 @@ impl Difference {
     }
 }
 
-/// A statement has to meet the rows that were locked for it.
-fn changed(rows: usize, expected: usize) -> Result<(), PostgresProblem> {
-    if rows == expected { Ok(()) } else { Err(PostgresProblem::Changing) }
+/// Runs a statement that returns each row that it changes. It has to meet the rows that were locked for it.
+async fn write(
+    connection: &Connection,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+    expected: usize,
+) -> Result<(), PostgresProblem> {
+    let rows = connection.query(STATEMENT_TIMEOUT, statement, parameters).await?;
+    if rows.len() == expected { Ok(()) } else { Err(PostgresProblem::Changing) }
 }

@@ -17,6 +17,9 @@ use crate::store::postgres::tls::Tls;
 /// How long making a connection may take, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The value of a parameter of a statement, and its type in the database.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
 /// An address, and what is needed to connect to it.
 #[derive(Clone)]
 pub(crate) struct Database {
@@ -115,7 +118,7 @@ impl Connection {
         &self,
         limit: Duration,
         statement: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, PostgresProblem> {
         within(limit, self.client.query_typed(statement, parameters))
             .await?

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use time::UtcDateTime;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
+use tokio_postgres::types::{FromSqlOwned, Type};
 
 use crate::record::TokenRecord;
-use crate::store::postgres::connect::Connection;
+use crate::store::postgres::connect::{Connection, Parameter};
 use crate::store::postgres::error::PostgresProblem;
 use crate::token::TokenDigest;
 
@@ -144,7 +144,7 @@ pub(crate) async fn newest(
 pub(crate) async fn select(
     connection: &Connection,
     statement: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
+    parameters: &[Parameter<'_>],
 ) -> Result<Vec<TokenRecord>, PostgresProblem> {
     let rows = connection.query(STATEMENT_TIMEOUT, statement, parameters).await?;
     rows.iter().map(|row| record(row, 0)).collect()
