@@ -92,7 +92,7 @@ pub use self::exit::Exit;
 pub use self::policy::PolicyCommand;
 use crate::redact;
 
-/// After the options of each command.
+/// Shows `--store` after the options of each command.
 const LAST: usize = 100;
 
 /// The token commands and their arguments, as parsed from a command line.

@@ -45,8 +45,8 @@
 //! # How a request is decided
 //!
 //! 1. The [`Policy`] decides what the request requires.
-//! 2. [`CredentialSources`] read its token: from the `Authorization: Bearer` header, or from where else the host
-//!    allows.
+//! 2. [`CredentialSources`] read its token: from the `Authorization: Bearer` header, or from another place that
+//!    the host has switched on.
 //! 3. The [`TokenStore`] finds the record of the token.
 //! 4. The record decides. An allowed request gets a [`Principal`] in its extensions. The response to a denied one
 //!    has its [`Denial`] there.

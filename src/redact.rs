@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Replaces a text that is not shown.
+/// What a redacted text is replaced by.
 pub(crate) const REDACTED: &str = "<contains a token>";
 
 /// Every token starts with this. It never changes: secret scanners look for it.

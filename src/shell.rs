@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::redact;
 
-/// The path with control characters escaped. A path that may hold a token is not shown.
+/// The path with control characters escaped, or redacted if it may contain a token.
 pub(crate) fn escape_path(path: &Path) -> String {
     redact::escape(redact::redact(&path.to_string_lossy()))
 }
 
-/// The path as one word of a shell command. `None` if [`escape_path`] does not show the path as it is.
+/// The path as one word of a shell command. `None` if [`escape_path`] changes it.
 pub(crate) fn quote(path: &Path) -> Option<String> {
     let text = escape_path(path);
     (path.to_str() == Some(&*text)).then(|| format!("'{}'", text.replace('\'', r"'\''")))

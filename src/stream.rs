@@ -138,7 +138,7 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for AuthBody<B> {
         match self.as_mut().project().state.project() {
             StateProjection::Denied { body } => Poll::Ready(body.take().map(Frame::data).map(Ok)),
             StateProjection::Inner { body, ended } => {
-                // Asked first, because a body may have a frame ready each time.
+                // The token comes first, because a body may have a frame ready each time.
                 if !ended.as_mut().is_some_and(|ended| Pin::new(ended).poll(context).is_ready()) {
                     return body.poll_frame(context);
                 }

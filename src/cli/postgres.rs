@@ -130,7 +130,7 @@ fn describe(report: &PostgresReport, reason: &str, program: &str, findings: &mut
             ));
             findings.count(realm.tokens, realm.expired, program);
         }
-        // Said already.
+        // The line about the replica says it.
         Err(_) if report.is_replica => {}
         Err(error) => findings.wrong(&error.to_string()),
     }

@@ -82,7 +82,7 @@ struct Entry {
     is_adopted: bool,
 }
 
-/// The token that a ticket stood for.
+/// The token that a ticket represented.
 pub(super) struct Redeemed {
     pub(super) token: TokenDigest,
     pub(super) is_adopted: bool,

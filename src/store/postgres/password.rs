@@ -58,8 +58,8 @@ pub(crate) fn read_private(path: &Path, root_may_share: bool) -> io::Result<Stri
     Ok(content)
 }
 
-/// The password of the first line that matches `host:port:database:user`. A field may be `*`, and a
-/// backslash keeps the meaning of a colon or a backslash away.
+/// The password of the first line that matches `host:port:database:user`. A field may be `*`. After a backslash,
+/// a colon or a backslash is part of the field.
 fn password_in(content: &str, wanted: [&str; 4]) -> Option<String> {
     content.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let mut fields = vec![String::new()];

@@ -65,7 +65,7 @@ fn trusting(
     Ok(builder.with_root_certificates(roots))
 }
 
-/// The certificate with those that lead to its authority, and its key.
+/// The chain of certificates in the first file, and the key in the second one.
 fn client_certificate(
     certificate: &Path,
     key: &Path,
