@@ -11,7 +11,7 @@ use crate::store::format;
 
 /// The records in a store's file, and the file as the store would write it.
 #[must_use]
-pub fn rewritten(file: &[u8]) -> Option<(Vec<TokenRecord>, Vec<u8>)> {
+pub fn round_trip(file: &[u8]) -> Option<(Vec<TokenRecord>, Vec<u8>)> {
     let document = format::parse(file).ok()?;
     let written = format::serialize(&document).ok()?;
     Some((document.records().cloned().collect(), written))

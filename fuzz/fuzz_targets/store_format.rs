@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use opencode_auth::fuzzing::rewritten;
+use opencode_auth::fuzzing::round_trip;
 use serde_json::value::RawValue;
 
 type Object<'a> = BTreeMap<String, &'a RawValue>;
@@ -13,8 +13,8 @@ const OF_A_STORE: [&str; 2] = ["version", "tokens"];
 const OF_A_TOKEN: [&str; 6] = ["id", "name", "digest", "permissions", "created_at", "expires_at"];
 
 fuzz_target!(|file: &[u8]| {
-    let Some((records, once)) = rewritten(file) else { return };
-    let (again, twice) = rewritten(&once).expect("what was written is read");
+    let Some((records, once)) = round_trip(file) else { return };
+    let (again, twice) = round_trip(&once).expect("what was written is read");
     assert_eq!(records, again);
     assert_eq!(once, twice);
 
