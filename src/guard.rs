@@ -71,7 +71,7 @@ pub(crate) fn admit<B: 'static>(
 ) -> Result<Allowed, Denied> {
     let Credential { digest, carrier, select } = credential;
     let denied = |denial, failure| {
-        let by_query = carrier == Carrier::Query;
+        let by_query = matches!(carrier, Carrier::Query | Carrier::Ticket);
         Denied { denial, failure, by_query }
     };
     let record = found.map_err(|error| denied(Denial::StoreUnavailable, Some(error)))?;
@@ -125,7 +125,7 @@ pub(crate) struct Denied {
     denial: Denial,
     /// Why the store could not tell, if that is the reason.
     failure: Option<StoreError>,
-    /// Whether the token came in the query, which decides alone.
+    /// Whether the token or a ticket came in the query, which decides alone.
     by_query: bool,
 }
 

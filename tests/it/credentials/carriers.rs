@@ -370,7 +370,7 @@ async fn every_row_has_the_same_outcome_on_every_carrier() {
                 let received =
                     if http_2 { server.http_2(parts).await } else { server.http_1(parts).await };
                 // The query decides alone, so a dialog would not help.
-                let is_query = matches!(form, Form::Query | Form::QueryBasic);
+                let is_query = matches!(form, Form::Query | Form::QueryBasic | Form::Ticket);
                 let offers_basic = !is_query || outcome == Outcome::Absent;
                 check(&received, outcome, offers_basic, &case);
                 let marks = server.marks.take();
