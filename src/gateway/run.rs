@@ -1,5 +1,6 @@
 //! The life of a gateway, from the start of the server behind it to its end.
 
+use std::env::{self, VarError};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net;
@@ -64,7 +65,7 @@ pub(super) async fn run(setup: Setup) -> Result<(), String> {
     let tickets = Tickets::new();
     let guard = guard(&setup.store, &setup.origins, &tickets)?;
     let (mut server, upstream) = if let Some(authority) = setup.upstream {
-        (None, Upstream::new(authority, credential_from_environment().as_deref()))
+        (None, Upstream::new(authority, credential_from_environment()?.as_deref()))
     } else {
         let (server, upstream) = start(setup.command).await?;
         (Some(server), upstream)
@@ -167,12 +168,21 @@ fn free_port() -> io::Result<u16> {
 }
 
 /// `user:password` of a server that runs already, as its own clients read it.
-fn credential_from_environment() -> Option<String> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let password =
-        variable("OPENCODE_SERVER_PASSWORD").or_else(|| variable("OPENCODE_PASSWORD"))?;
-    let user = variable("OPENCODE_SERVER_USERNAME").unwrap_or_else(|| child::USER.to_owned());
-    Some(format!("{user}:{password}"))
+fn credential_from_environment() -> Result<Option<String>, String> {
+    let user = variable("OPENCODE_SERVER_USERNAME")?.unwrap_or_else(|| child::USER.to_owned());
+    let password = match variable("OPENCODE_SERVER_PASSWORD")? {
+        Some(password) => Some(password),
+        None => variable("OPENCODE_PASSWORD")?,
+    };
+    Ok(password.map(|password| format!("{user}:{password}")))
+}
+
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("the variable {name} is not UTF-8")),
+    }
 }
 
 /// Asks the server which opencode it is.

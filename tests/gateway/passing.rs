@@ -274,6 +274,24 @@ async fn health_is_public_and_says_what_works() {
     assert_eq!(gateway.get("/config").await.status, 503);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_password_that_is_not_utf_8_is_no_missing_password() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let output = crate::support::command(&directory)
+        .arg("--upstream=http://127.0.0.1:9")
+        .env("OPENCODE_SERVER_PASSWORD", std::ffi::OsStr::from_bytes(b"\xff"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: the variable OPENCODE_SERVER_PASSWORD is not UTF-8\n"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_password_of_the_upstream_is_not_the_clients_fault() {
     let (upstream, _) = stub::first().await;
