@@ -81,32 +81,23 @@ impl<'a> CanonicalPath<'a> {
         self.path
     }
 
-    /// The rest after the prefix, if the path is the prefix or is under it.
-    #[inline]
-    pub(crate) fn strip_prefix(&self, prefix: &PathPrefix) -> Option<Self> {
-        let path = self.path.as_bytes();
-        let rest = if self.has_escapes {
-            strip_decoded(path, &prefix.path)?
-        } else {
-            let (sent, rest) = path.split_at_checked(prefix.path.len())?;
-            sent.eq_ignore_ascii_case(&prefix.path).then_some(rest)?
-        };
-        self.rest(self.path.get(path.len() - rest.len()..)?)
-    }
-
-    /// The rest after these bytes, if they end where a segment ends.
+    /// The rest after these bytes, if the path is these bytes or is under them.
     pub(crate) fn strip_exactly(&self, prefix: &str) -> Option<Self> {
-        self.rest(self.path.strip_prefix(prefix)?)
+        let path = self.path.strip_prefix(prefix)?;
+        begins_after_segment(path.as_bytes()).then_some(Self { path, ..*self })
     }
 
-    /// The end of this path, if it begins where a segment ends: `/session` is not a prefix of `/sessions`.
-    fn rest(&self, path: &'a str) -> Option<Self> {
-        (path.is_empty() || path.starts_with('/')).then_some(Self { path, ..*self })
-    }
-
+    /// Whether the path is the prefix or is under it.
     #[inline]
     pub(crate) fn starts_with(&self, prefix: &PathPrefix) -> bool {
-        self.strip_prefix(prefix).is_some()
+        let path = self.path.as_bytes();
+        let rest = if self.has_escapes {
+            strip_decoded(path, &prefix.path)
+        } else {
+            path.split_at_checked(prefix.path.len())
+                .and_then(|(sent, rest)| sent.eq_ignore_ascii_case(&prefix.path).then_some(rest))
+        };
+        rest.is_some_and(begins_after_segment)
     }
 }
 
@@ -177,6 +168,11 @@ fn check(path: &str) -> Result<bool, Ambiguity> {
     let counted = segments.strip_suffix('/').unwrap_or(segments);
     counted.as_bytes().split(|byte| *byte == b'/').try_for_each(check_segment)?;
     Ok(path.contains('%'))
+}
+
+/// Whether the rest of a path begins where a segment ends: `/session` is not a prefix of `/sessions`.
+fn begins_after_segment(rest: &[u8]) -> bool {
+    matches!(rest.first(), None | Some(b'/'))
 }
 
 /// The rest of a path after a decoded prefix.
