@@ -1,7 +1,8 @@
 //! Reads the rest of a denied request's body.
 //!
 //! A server that responds over HTTP/1.1 without reading the body has to close the connection, and a client
-//! that is still sending then sees a broken pipe and not the response.
+//! that is still sending then sees a broken pipe and not the response. Over HTTP/2 it resets the stream, and
+//! curl 7.88 may then lose the response as well.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -28,13 +29,11 @@ impl Default for DrainLimits {
 }
 
 impl DrainLimits {
-    /// Whether there is a body that the client sends whatever the response is. Over HTTP/2 a stream is
-    /// closed without the connection. A client with `Expect: 100-continue` waits, and reading its body would
-    /// tell it to go on.
+    /// Whether there is a body that the client sends whatever the response is. A client with
+    /// `Expect: 100-continue` waits, and reading its body would tell it to go on.
     pub(crate) fn apply_to<B: HttpBody>(self, request: &Request<B>) -> bool {
         self.bytes > 0
             && !self.time.is_zero()
-            && request.version() < Version::HTTP_2
             && !request.headers().contains_key(EXPECT)
             && !request.body().is_end_stream()
     }
@@ -48,12 +47,20 @@ pub(crate) struct Drain<B> {
     /// It starts when the body has to be waited for.
     timeout: Option<Delay>,
     response: Option<Response<Bytes>>,
+    /// Whether the connection has to be closed if the body is not read to its end.
+    closes: bool,
 }
 
 impl<B: HttpBody> Drain<B> {
-    pub(crate) fn new(body: B, limits: DrainLimits, response: Response<Bytes>) -> Self {
-        let DrainLimits { bytes, time } = limits;
-        Self { body: Box::pin(body), left: bytes, time, timeout: None, response: Some(response) }
+    pub(crate) fn new(request: Request<B>, limits: DrainLimits, response: Response<Bytes>) -> Self {
+        Self {
+            left: limits.bytes,
+            time: limits.time,
+            timeout: None,
+            response: Some(response),
+            closes: request.version() < Version::HTTP_2,
+            body: Box::pin(request.into_body()),
+        }
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Bytes>> {
@@ -78,7 +85,7 @@ impl<B: HttpBody> Drain<B> {
             }
         };
         let Some(mut response) = self.response.take() else { return Poll::Pending };
-        if !is_drained {
+        if !is_drained && self.closes {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(response)

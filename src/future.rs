@@ -87,7 +87,7 @@ impl<S, B: HttpBody, F> State<S, B, F> {
         let response = deny(config, &request, decision, denied);
         let limits = config.denial_drain;
         if limits.apply_to(&request) {
-            let drain = Box::new(Drain::new(request.into_body(), limits, response));
+            let drain = Box::new(Drain::new(request, limits, response));
             return Self::Draining { drain };
         }
         Self::Denied { response: Some(Box::new(response)) }

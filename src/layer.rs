@@ -289,10 +289,11 @@ impl<T, M> AuthLayer<T, M> {
     /// one second by default. Zero reads nothing.
     ///
     /// A client that is still sending its body over HTTP/1.1 when the server responds and closes the
-    /// connection often sees a broken pipe and not the response. What is read is dropped at once. Beyond the
-    /// limit the response has `Connection: close`, and the client may miss it. A client with larger bodies
-    /// should send `Expect: 100-continue`: then it gets the denial before it sends the body, and none is read.
-    /// Over HTTP/2 nothing is read either, because a stream ends without its connection.
+    /// connection often sees a broken pipe and not the response. Over HTTP/2 the server resets the stream, and
+    /// some clients, such as curl 7.88, then lose the response. What is read is dropped at once. Beyond the
+    /// limit the client may miss the response, which over HTTP/1.1 has `Connection: close`. A client with larger
+    /// bodies should send `Expect: 100-continue`: then it gets the denial before it sends the body, and none is
+    /// read.
     pub fn denial_drain(mut self, bytes: u64, time: Duration) -> Self {
         self.config_mut().denial_drain = DrainLimits { bytes, time };
         self
