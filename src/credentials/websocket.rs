@@ -38,8 +38,10 @@ pub(super) fn take(
     }
     if let Ok(credential) = &mut presented
         && let Some(status) = upgraded
-        && let Ok(protocol) = HeaderValue::from_str(select)
+        && let Ok(mut protocol) = HeaderValue::from_str(select)
     {
+        // It may be the entry with the token.
+        protocol.set_sensitive(true);
         credential.select = Some(Box::new(Selection { protocol, status }));
     }
     if forward {

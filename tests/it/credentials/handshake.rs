@@ -1,13 +1,17 @@
 //! The response to a WebSocket handshake whose subprotocols carry the token: a browser closes the connection if
 //! it selects none of those that were offered.
 
+use std::convert::Infallible;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::http::{Method, Request};
+use axum::http::{Method, Request, Response, StatusCode};
 use axum::routing::any;
-use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore, NewToken};
+use opencode_auth::{AuthLayer, CredentialSources, MemoryTokenStore, NewToken, Permissions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 /// A server whose handlers select no protocol, or `v2`.
 async fn serve(store: &MemoryTokenStore, forward: bool) -> std::net::SocketAddr {
@@ -87,6 +91,26 @@ async fn the_101_selects_a_protocol_and_the_token_only_if_there_is_no_other() {
         assert!(head.starts_with("http/1.1 401 "), "{head}");
         assert!(!head.contains("sec-websocket-protocol"), "{head}");
     }
+}
+
+/// A layer outside may log the headers of responses.
+#[tokio::test]
+async fn a_selected_token_is_sensitive() {
+    let (store, token) = MemoryTokenStore::with_token(Permissions::ALL).unwrap();
+    let upgraded = service_fn(async |_: Request<Body>| {
+        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
+    });
+    let layer = AuthLayer::new(store).credentials(CredentialSources::opencode());
+    let only = format!("opencode.bearer.{}", token.expose_secret());
+    let request = Request::get("/config")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-protocol", &only)
+        .body(Body::empty())
+        .unwrap();
+    let response = layer.layer(upgraded).oneshot(request).await.unwrap();
+    let selected = &response.headers()["sec-websocket-protocol"];
+    assert_eq!((selected.to_str().unwrap(), selected.is_sensitive()), (&*only, true));
 }
 
 #[tokio::test]
