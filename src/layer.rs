@@ -94,7 +94,8 @@ use crate::watch::Watch;
 /// responses end: those whose body has no known length, such as event streams. They end cleanly, within 250 ms
 /// if a look-up takes less than 50 ms, also beside up to 1,000 tokens whose look-ups take longer. The layer polls
 /// the store for this ten times a second while a stream is open, and not otherwise. It cannot end a WebSocket: a
-/// handler of one calls [`Principal::until_ended`](crate::Principal::until_ended).
+/// handler of one calls [`Principal::until_ended`](crate::Principal::until_ended). A client that does not read what
+/// it was sent gets nothing new, and its stream ends when it reads on: a server may ask the body only then.
 ///
 /// A request's body ends too: a part of it that arrives after its token ended is an error for the handler that
 /// reads it. This takes the `Body` of axum 0.8 in the request. With another type of request body, a client can
