@@ -147,6 +147,7 @@ pub(crate) fn deny<B>(
         *doubt = decision.doubt();
     }
     event::denied(request, decision, &denial, failure.as_ref());
+    // After the dialog, the browser would send the same query again.
     let offers_basic = config.sources.accepts_basic()
         && dialog_helps(&denial, request.headers())
         && !by_query
