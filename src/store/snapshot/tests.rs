@@ -81,15 +81,19 @@ fn a_refresh_that_began_too_early_does_not_decide() {
 fn a_snapshot_decides_until_its_lease_ends() {
     let (snapshot, refreshes, record) = snapshot(LEASE);
     assert!(!snapshot.is_fresh());
-    let began = Moment::now();
-    snapshot.begin_refresh().unwrap().finish(records(&record));
+    // The refresh begins between the two.
+    let before = Moment::now();
+    let refresh = snapshot.begin_refresh().unwrap();
+    let after = Moment::now();
+    refresh.finish(records(&record));
     loop {
         let lookup = snapshot.find(record.digest());
-        if began.elapsed() > LEASE {
+        if before.elapsed() > LEASE {
             break;
         }
         assert!(at_once(lookup).unwrap().is_some());
     }
+    while after.elapsed() <= LEASE {}
     let late = pending(snapshot.find(record.digest()));
     assert!(!snapshot.is_fresh());
     drop((late, refreshes));
