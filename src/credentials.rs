@@ -8,7 +8,7 @@ mod websocket;
 mod ticket;
 mod sources;
 
-pub(crate) use self::presented::{Credential, Presented, Selection};
+pub(crate) use self::presented::{Credential, Selection};
 pub use self::sources::CredentialSources;
 pub use self::ticket::{Ticket, Tickets};
 pub(crate) use self::upgrade::is_upgrade;

@@ -7,6 +7,7 @@ use time::UtcDateTime;
 use crate::permission::Permissions;
 use crate::policy::Doubt;
 use crate::record::TokenRecord;
+use crate::store::StoreError;
 use crate::timestamp;
 use crate::token::TokenId;
 
@@ -37,6 +38,21 @@ pub(crate) fn authorize(
         return Err(Denial::PermissionMissing { id, required, granted, doubt: None });
     }
     Ok(record)
+}
+
+/// A denial, and what its response and its event depend on.
+pub(crate) struct Denied {
+    pub(crate) denial: Denial,
+    /// Why the store could not tell, if that is the reason.
+    pub(crate) failure: Option<StoreError>,
+    /// Whether the query decided: a parameter or a ticket in it decides alone.
+    pub(crate) by_query: bool,
+}
+
+impl From<Denial> for Denied {
+    fn from(denial: Denial) -> Self {
+        Self { denial, failure: None, by_query: false }
+    }
 }
 
 /// Why a request was not allowed.

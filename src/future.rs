@@ -11,8 +11,9 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::credentials::Credential;
+use crate::decision::Denied;
 use crate::drain::Drain;
-use crate::guard::{Allowed, Config, Denied, admit, deny};
+use crate::guard::{Allowed, Config, admit, deny};
 use crate::permission::Permissions;
 use crate::policy::Decision;
 use crate::store::LookupFuture;

@@ -33,6 +33,6 @@ pub fn take(
     request: &mut Request<()>,
     forward: bool,
 ) -> Result<([u8; 32], Carrier), Denial> {
-    let credential = sources.take(request, forward)?;
+    let credential = sources.take(request, forward).map_err(|denied| denied.denial)?;
     Ok((*credential.digest.as_bytes(), credential.carrier))
 }

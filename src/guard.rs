@@ -8,8 +8,8 @@ use axum::http::header::{CACHE_CONTROL, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderValue, Request, Response};
 
 use crate::carrier::Carrier;
-use crate::credentials::{Credential, CredentialSources, Presented, Selection};
-use crate::decision::{Denial, authorize};
+use crate::credentials::{Credential, CredentialSources, Selection};
+use crate::decision::{Denial, Denied, authorize};
 use crate::drain::DrainLimits;
 use crate::event;
 use crate::origin::TrustedOrigins;
@@ -17,7 +17,7 @@ use crate::permission::Permissions;
 use crate::policy::{Decision, Policy};
 use crate::principal::{self, Principal};
 use crate::response::{DenialResponses, dialog_helps};
-use crate::store::{LookupResult, StoreError};
+use crate::store::LookupResult;
 use crate::stream::ResponseBody;
 use crate::upload;
 use crate::watch::{Subject, Watch};
@@ -40,13 +40,13 @@ impl Config {
         &self,
         request: &mut Request<B>,
         required: Permissions,
-    ) -> Presented {
+    ) -> Result<Credential, Denied> {
         let mut presented = self.sources.take(request, self.forward_credentials);
         if let Ok(credential) = &presented
             && credential.carrier.is_ambient()
             && self.trusted_origins.is_cross_origin(request, required)
         {
-            presented = Err(Denial::CrossOrigin);
+            presented = Err(Denial::CrossOrigin.into());
         }
         presented
     }
@@ -120,21 +120,6 @@ impl Allowed {
     }
 }
 
-/// A denial.
-pub(crate) struct Denied {
-    denial: Denial,
-    /// Why the store could not tell, if that is the reason.
-    failure: Option<StoreError>,
-    /// Whether the token or a ticket came in the query, which decides alone.
-    by_query: bool,
-}
-
-impl From<Denial> for Denied {
-    fn from(denial: Denial) -> Self {
-        Self { denial, failure: None, by_query: false }
-    }
-}
-
 /// Logs a denial and builds the response to it.
 pub(crate) fn deny<B>(
     config: &Config,
@@ -148,9 +133,7 @@ pub(crate) fn deny<B>(
     }
     event::denied(request, decision, &denial, failure.as_ref());
     // After the dialog, the browser would send the same query again.
-    let offers_basic = config.sources.accepts_basic()
-        && dialog_helps(&denial, request.headers())
-        && !by_query
-        && !config.sources.decides_by_query(request);
+    let offers_basic =
+        config.sources.accepts_basic() && dialog_helps(&denial, request.headers()) && !by_query;
     config.responses.respond(denial, offers_basic)
 }

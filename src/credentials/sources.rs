@@ -7,7 +7,7 @@ use super::ticket::{self, Tickets};
 use super::upgrade::upgraded;
 use super::{authorization, query, websocket};
 use crate::carrier::Carrier;
-use crate::decision::Denial;
+use crate::decision::{Denial, Denied};
 
 /// The parts of a request that may carry a token.
 ///
@@ -125,22 +125,19 @@ impl CredentialSources {
         self.basic
     }
 
-    /// Whether the query has a parameter that decides alone.
-    pub(crate) fn decides_by_query<B>(&self, request: &Request<B>) -> bool {
-        self.query.as_deref().is_some_and(|name| {
-            !matches!(query::find(request.uri().query(), name), query::Found::Absent)
-        })
-    }
-
     /// Reads the credentials of a request. Unless they are to be forwarded, removes them.
     #[inline]
-    pub(crate) fn take<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
+    pub(crate) fn take<B>(
+        &self,
+        request: &mut Request<B>,
+        forward: bool,
+    ) -> Result<Credential, Denied> {
         if self.header.is_none()
             && self.query.is_none()
             && self.tickets.is_none()
             && !self.websocket_protocol
         {
-            self.take_authorization(request.headers_mut(), forward)
+            self.take_authorization(request.headers_mut(), forward).map_err(Denied::from)
         } else {
             self.take_all(request, forward)
         }
@@ -153,7 +150,7 @@ impl CredentialSources {
         })
     }
 
-    fn take_all<B>(&self, request: &mut Request<B>, forward: bool) -> Presented {
+    fn take_all<B>(&self, request: &mut Request<B>, forward: bool) -> Result<Credential, Denied> {
         let authorization = self.take_authorization(request.headers_mut(), forward);
         let upgraded = upgraded(request);
         let header = self.header.as_ref().map_or(Err(Denial::CredentialsAbsent), |name| {
@@ -171,13 +168,15 @@ impl CredentialSources {
             Some(_) | None => Err(Denial::CredentialsAbsent),
         };
         match both(query, ticket) {
-            Err(Denial::CredentialsAbsent) => both(both(authorization, header), protocol),
+            Err(Denial::CredentialsAbsent) => {
+                both(both(authorization, header), protocol).map_err(Denied::from)
+            }
             // The client closes the connection if it gets none of the protocols that it offered.
             Ok(alone) => {
                 let select = protocol.ok().and_then(|protocol| protocol.select);
                 Ok(Credential { select, ..alone })
             }
-            denied => denied,
+            Err(denial) => Err(Denied { by_query: true, ..denial.into() }),
         }
     }
 
@@ -198,8 +197,7 @@ impl CredentialSources {
                 referers.remove_entry_mult();
             }
         }
-        // A request with a malformed one is denied, and the response depends on it.
-        if forward || matches!(presented, Err(Denial::CredentialsMalformed)) {
+        if forward {
             return presented;
         }
         match remove_parameter(request, name) {
